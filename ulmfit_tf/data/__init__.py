@@ -1,0 +1,25 @@
+"""Data sets for classification and corpora for pretraining."""
+
+from ulmfit_tf.data.corpus import (
+    CORPORA,
+    corpus_files,
+    fingerprint,
+    iter_documents,
+)
+from ulmfit_tf.data.dataset import TextDataset
+from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.registry import DATASETS, load_dataset
+from ulmfit_tf.data.splits import limit_labels, split_validation
+
+__all__ = [
+    "CORPORA",
+    "DATASETS",
+    "DataError",
+    "TextDataset",
+    "corpus_files",
+    "fingerprint",
+    "iter_documents",
+    "limit_labels",
+    "load_dataset",
+    "split_validation",
+]

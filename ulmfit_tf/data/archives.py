@@ -1,0 +1,53 @@
+"""Members of tar archives, read as a stream and never extracted."""
+
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.files import DAMAGE
+
+
+def read_members(
+    path: Path, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, IO[bytes]]]:
+    """Streams the wanted files of a tar archive, in the archive's order.
+
+    Nothing is written to disk. Each file must be read before the next one
+    is asked for.
+
+    Args:
+        path: A tar archive, plain or compressed.
+        wanted: Tells from a member's name whether it is wanted.
+
+    Yields:
+        The member's name and its content as a binary file.
+
+    Raises:
+        DataError: If the archive is damaged or cut short, or has a member
+            that would be extracted outside of its folder.
+    """
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise DataError(
+                        f"`{path}` has a member that leads out of the "
+                        f"archive's folder: {member.name!r}. No official "
+                        "archive has one, so it was not read further. "
+                        "Delete it and fetch the official archive."
+                    )
+                if member.isfile() and wanted(member.name):
+                    yield member.name, archive.extractfile(member)
+    except (tarfile.TarError, *DAMAGE) as error:
+        raise DataError(
+            f"`{path}` is damaged or cut short. Expected: a complete tar "
+            f"archive. Received: {error}. Delete it and fetch it again."
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"`{path}` could not be read: {error}. Check the path and its "
+            "permissions."
+        ) from error

@@ -1,0 +1,274 @@
+"""Documents for language-model pretraining, streamed from disk."""
+
+import difflib
+import glob
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ulmfit_tf.data.archives import read_members
+from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.files import data_suffix, decode_lines, read_lines
+from ulmfit_tf.data.sources import Layout, Source, resolve
+from ulmfit_tf.data.tables import (
+    TABLE_SUFFIXES,
+    parse_csv,
+    read_records,
+    require_columns,
+    text_of,
+)
+
+CORPUS_SUFFIXES = (".txt", ".tokens", *TABLE_SUFFIXES)
+
+# A level-1 heading of WikiText; ` = = Section = = ` is level 2.
+_ARTICLE_HEADING = re.compile(r" = [^=]+ = ?")
+_MEBIBYTE = 1 << 20
+
+_WIKI_SHARDS = tuple(
+    f"wiki-*.jsonl{compression}" for compression in ("", ".xz", ".gz")
+)
+
+CORPORA: dict[str, Source] = {
+    "wikitext-103": Source(
+        name="wikitext-103",
+        folders=("wikitext-103",),
+        layouts=(
+            Layout(("wiki.train.tokens",)),
+            Layout(("wikitext-103/wiki.train.tokens",)),
+            Layout(("wikitext-103.tgz",)),
+        ),
+        addresses=("https://s3.amazonaws.com/fast-ai-nlp/wikitext-103.tgz",),
+    ),
+    # Not published under an address of its own.
+    "wikipedia-en-2015": Source(
+        name="wikipedia-en-2015",
+        folders=("wikipedia-en-2015",),
+        layouts=tuple(Layout((pattern,)) for pattern in _WIKI_SHARDS),
+    ),
+}
+
+
+def iter_documents(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    text_column: str = "text",
+    cache_dir: str | Path | None = None,
+) -> Iterator[str]:
+    """Streams the documents of a corpus, in an order that never changes.
+
+    Holds one document in memory at a time. Files are found before the
+    first document is asked for, so that a wrong name fails at once.
+
+    Formats, by suffix (`.gz` and `.xz` of them too):
+        `.tokens`: WikiText; an article starts at its ` = Title = ` line.
+        `.txt`: One document per block where blank lines separate blocks,
+            otherwise one per line.
+        `.csv`, `.tsv`, `.jsonl`: One per record.
+    The registered `wikipedia-en-2015` has the title as first line.
+
+    Args:
+        name_or_path: A registered name (see `CORPORA`), a file, a folder,
+            or a glob pattern.
+        data_dir: Folder to look for registered corpora in, before
+            `$ULMFIT_TF_DATA` and the cache.
+        text_column: Column that holds the text of a user's table.
+        cache_dir: Cache folder; `None` for the user's.
+
+    Raises:
+        DataError: If there is no such corpus, or it cannot be read.
+
+    Example:
+
+    ```python
+    for document in iter_documents("corpus/*.txt"):
+        ...
+    ```
+    """
+    files = corpus_files(name_or_path, data_dir, cache_dir)
+    with_title = str(name_or_path) == "wikipedia-en-2015"
+    return _documents(files, text_column, with_title)
+
+
+def corpus_files(
+    name_or_path: str | Path,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> list[Path]:
+    """Returns the files of a corpus in the order they are read.
+
+    Takes the arguments of `iter_documents`.
+
+    Raises:
+        DataError: If there is no such corpus.
+    """
+    name = str(name_or_path)
+    if name in CORPORA:
+        _, paths = resolve(CORPORA[name], data_dir, cache_dir)
+        return paths
+    path = Path(name).expanduser()
+    if path.is_file():
+        _check_suffix(path)
+        return [path]
+    if path.is_dir():
+        files = _usable(path.rglob("*"))
+    else:
+        files = _usable(map(Path, glob.glob(str(path), recursive=True)))
+    if files:
+        return files
+    near = difflib.get_close_matches(name.lower(), CORPORA, n=1)
+    raise DataError(
+        f"There is no corpus `{name}`."
+        + (f" Did you mean `{near[0]}`?" if near else "")
+        + f" Expected: one of {', '.join(CORPORA)}, or the path of a file, "
+        f"folder or glob pattern of {', '.join(CORPUS_SUFFIXES)} files "
+        "(also as .gz or .xz)."
+    )
+
+
+def fingerprint(files: Iterable[str | Path]) -> list[dict[str, str | int]]:
+    """Identifies the content of files without reading all of it.
+
+    Args:
+        files: The files.
+
+    Returns:
+        One JSON object per file: its `name`, `size` in bytes, and
+        `sha256` of its first and last mebibyte. Independent of where the
+        file lies and of its times.
+    """
+    return [_fingerprint(Path(path)) for path in files]
+
+
+def _fingerprint(path):
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        digest = hashlib.sha256(file.read(_MEBIBYTE))
+        file.seek(max(0, size - _MEBIBYTE))
+        digest.update(file.read(_MEBIBYTE))
+    return {"name": path.name, "size": size, "sha256": digest.hexdigest()}
+
+
+def _usable(paths):
+    files = sorted(
+        path
+        for path in paths
+        if path.is_file() and data_suffix(path) in CORPUS_SUFFIXES
+    )
+    if any(path.name == "wiki.train.tokens" for path in files):
+        # WikiText's folder: its other two files are for perplexity only.
+        held_out = ("wiki.valid.tokens", "wiki.test.tokens")
+        files = [path for path in files if path.name not in held_out]
+    return files
+
+
+def _check_suffix(path):
+    if data_suffix(path) not in CORPUS_SUFFIXES and path.suffix != ".tgz":
+        raise DataError(
+            f"`{path}` has no format that documents can be read from. "
+            f"Expected: {', '.join(CORPUS_SUFFIXES)} (also as .gz or .xz)."
+        )
+
+
+def _documents(files, text_column, with_title):
+    empty = True
+    for path in files:
+        for document in _read_file(path, text_column, with_title):
+            empty = False
+            yield document
+    if empty:
+        raise DataError(
+            f"{', '.join(f'`{path}`' for path in files[:3])} "
+            f"({len(files)} files) hold no documents. Expected at least one "
+            "that is not blank."
+        )
+
+
+def _read_file(path, text_column, with_title):
+    suffix = data_suffix(path)
+    if suffix == ".tgz":
+        return _read_wikitext_archive(path)
+    if suffix == ".tokens":
+        return _wikitext_articles(read_lines(path))
+    if suffix == ".txt":
+        return _read_plain_text(path)
+    return _read_table(path, text_column, with_title)
+
+
+def _read_plain_text(path):
+    if not _has_blocks(path):
+        for line in read_lines(path):
+            if line.strip():
+                yield line.rstrip("\r\n")
+        return
+    block = []
+    for line in read_lines(path):
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield "".join(block).rstrip("\r\n")
+            block = []
+    if block:
+        yield "".join(block).rstrip("\r\n")
+
+
+def _has_blocks(path):
+    text_seen = blank_after_text = False
+    for line in read_lines(path):
+        if line.strip():
+            if blank_after_text:
+                return True
+            text_seen = True
+        else:
+            blank_after_text = text_seen
+    return False
+
+
+def _read_table(path, text_column, with_title):
+    for number, (line_number, record) in enumerate(read_records(path)):
+        if number == 0:
+            require_columns(path, record, text_column)
+        text = text_of(path, line_number, record, text_column)
+        if text:
+            yield f"{record['title']}\n{text}" if with_title else text
+
+
+def _wikitext_articles(lines):
+    article, previous_blank = [], True
+    for line, following in _with_next(lines):
+        # A formula between text lines can look like a heading.
+        heading = (
+            previous_blank
+            and not following.strip()
+            and _ARTICLE_HEADING.fullmatch(line.rstrip("\r\n"))
+        )
+        if heading and article:
+            yield "".join(article)
+            article = []
+        previous_blank = not line.strip()
+        if article or not previous_blank:
+            article.append(line)
+    if article:
+        yield "".join(article)
+
+
+def _with_next(lines):
+    lines = iter(lines)
+    line = next(lines, None)
+    while line is not None:
+        following = next(lines, None)
+        yield line, following or ""
+        line = following
+
+
+def _read_wikitext_archive(path):
+    # Members by either name: the release's own, or one article per CSV row.
+    wanted = re.compile(r"(?:.*/)?(?:wiki\.train\.tokens|train\.csv)")
+    for member, file in read_members(path, wanted.fullmatch):
+        lines = decode_lines(f"{path}:{member}", file)
+        if member.endswith(".csv"):
+            for _, row in parse_csv(path, lines):
+                if row[0].strip():
+                    yield row[0]
+        else:
+            yield from _wikitext_articles(lines)

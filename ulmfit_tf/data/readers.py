@@ -1,0 +1,147 @@
+"""Data sets from a user's own tables and folders."""
+
+from pathlib import Path
+
+from ulmfit_tf.data.class_folders import read_class_folders
+from ulmfit_tf.data.dataset import TextDataset
+from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.files import data_suffix
+from ulmfit_tf.data.tables import (
+    TABLE_SUFFIXES,
+    empty_file_error,
+    find_table,
+    read_records,
+    require_columns,
+    text_of,
+)
+
+
+def read_path(
+    path: Path, text_column: str = "text", label_column: str = "label"
+) -> TextDataset:
+    """Reads a data set from a table, a folder of tables or class folders.
+
+    Args:
+        path: One of: a `.csv`, `.tsv` or `.jsonl` file (plain, `.gz` or
+            `.xz`); a folder with such a file called `train` and perhaps
+            `test` and `unlabelled`; a folder with one subfolder of `.txt`
+            files per class; a folder with such folders called `train` and
+            perhaps `test`, and unlabelled texts in `train/unsup`.
+        text_column: Column that holds the text.
+        label_column: Column that holds the label.
+
+    Raises:
+        DataError: If there is no usable data at `path`.
+    """
+    if path.is_dir():
+        if find_table(path, "train"):
+            return _read_table_folder(path, text_column, label_column)
+        return read_class_folders(path)
+    if data_suffix(path) not in TABLE_SUFFIXES:
+        raise DataError(
+            f"`{path}` has no format that a data set can be read from. "
+            f"Expected: {', '.join(TABLE_SUFFIXES)} (also as .gz or .xz), a "
+            "folder with `train.csv` or the like, or a folder with one "
+            "subfolder of .txt files per class."
+        )
+    return TextDataset.from_labels(
+        path.name, *read_table(path, text_column, label_column)
+    )
+
+
+def read_table(
+    path: Path, text_column: str = "text", label_column: str = "label"
+) -> tuple[list[str], list[str]]:
+    """Reads the texts and the labels of a table.
+
+    Raises:
+        DataError: If a column is missing, a row lacks its text or label,
+            or a text is not a string.
+    """
+    texts, labels, incomplete = [], [], []
+    for line_number, record in read_records(path):
+        if not texts and not incomplete:
+            require_columns(path, record, text_column, label_column)
+        text = text_of(path, line_number, record, text_column)
+        label = _label_name(path, line_number, record.get(label_column))
+        if not text or not label:
+            incomplete.append(line_number)
+            continue
+        texts.append(text)
+        labels.append(label)
+    if incomplete:
+        raise DataError(
+            f"{len(incomplete)} rows of `{path}` have no text or no label: "
+            f"{_first(incomplete)}. Expected both in every row. Remove the "
+            f"rows, or fill `{text_column}` and `{label_column}`; texts "
+            "without a label go into a file called `unlabelled"
+            f"{data_suffix(path)}` in a folder with `train"
+            f"{data_suffix(path)}`."
+        )
+    if not texts:
+        raise empty_file_error(path)
+    if all(_is_number(text) for text in texts):
+        raise DataError(
+            f"Column `{text_column}` of `{path}` must hold texts. Received: "
+            f"only numbers, such as {texts[0]}. Name another one with "
+            "`--text-column`."
+        )
+    return texts, labels
+
+
+def read_texts(path: Path, text_column: str = "text") -> list[str]:
+    """Reads the non-empty texts of a table, labelled or not."""
+    texts = []
+    for number, (line_number, record) in enumerate(read_records(path)):
+        if number == 0:
+            require_columns(path, record, text_column)
+        text = text_of(path, line_number, record, text_column)
+        if text:
+            texts.append(text)
+    return texts
+
+
+def _read_table_folder(path, text_column, label_column):
+    texts, labels = read_table(
+        find_table(path, "train"), text_column, label_column
+    )
+    test_file = find_table(path, "test")
+    unlabelled_file = find_table(path, "unlabelled")
+    return TextDataset.from_labels(
+        path.name,
+        texts,
+        labels,
+        *(
+            read_table(test_file, text_column, label_column)
+            if test_file
+            else (None, None)
+        ),
+        unlabelled_texts=read_texts(unlabelled_file, text_column)
+        if unlabelled_file
+        else [],
+    )
+
+
+def _label_name(path, line_number, label):
+    if label is None or isinstance(label, str):
+        return (label or "").strip()
+    if isinstance(label, int | float):
+        return str(label)
+    raise DataError(
+        f"The label in line {line_number} of `{path}` is a "
+        f"{type(label).__name__}: {label!r}. Expected one string or number "
+        "per text; several labels per text are not supported."
+    )
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _first(line_numbers):
+    shown = ", ".join(str(number) for number in line_numbers[:5])
+    return f"lines {shown}{', ...' if len(line_numbers) > 5 else ''}"

@@ -1,0 +1,179 @@
+"""Stratified, seeded splits of a data set's training examples."""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ulmfit_tf.data.errors import DataError
+
+if TYPE_CHECKING:
+    from ulmfit_tf.data.dataset import TextDataset
+
+
+def split_validation(
+    dataset: "TextDataset", fraction: float, seed: int
+) -> tuple["TextDataset", list[str], np.ndarray]:
+    """Splits validation examples off the training examples.
+
+    Args:
+        dataset: The data set to split.
+        fraction: Fraction of the training examples to split off, strictly
+            between 0 and 1. Howard & Ruder (2018, section 5) use 0.1.
+        seed: Seed; the same seed gives the same split.
+
+    Returns:
+        The data set without the validation examples, the validation texts,
+        and their labels, int32 `(validation texts,)`. All keep the order
+        they had.
+
+    Raises:
+        DataError: If a class, or the split as a whole, has too few examples.
+    """
+    kept, held_out = _split_indices(dataset, fraction, seed, "validation")
+    return (
+        _keep(dataset, kept),
+        [dataset.train_texts[i] for i in held_out],
+        dataset.train_labels[held_out],
+    )
+
+
+def hold_out_test(
+    dataset: "TextDataset", fraction: float, seed: int
+) -> "TextDataset":
+    """Turns part of the training examples into the test split.
+
+    For data that comes without one; says so in the data set's `notes`.
+
+    Args:
+        dataset: A data set without test split.
+        fraction: Fraction of the training examples, strictly between 0
+            and 1.
+        seed: Seed; the same seed gives the same split.
+
+    Raises:
+        DataError: If a class, or the split as a whole, has too few examples.
+    """
+    kept, held_out = _split_indices(dataset, fraction, seed, "test")
+    note = (
+        f"`{dataset.name}` has no test split: {len(held_out)} of its "
+        f"{len(dataset.train_texts)} labelled examples were held out as one "
+        f"(fraction {fraction:g}, stratified, seed {seed})."
+    )
+    return dataclasses.replace(
+        _keep(dataset, kept),
+        test_texts=[dataset.train_texts[i] for i in held_out],
+        test_labels=dataset.train_labels[held_out],
+        notes=(*dataset.notes, note),
+    )
+
+
+def limit_labels(
+    dataset: "TextDataset", num_labels: int, seed: int
+) -> "TextDataset":
+    """Keeps the labels of `num_labels` training examples only.
+
+    The other training texts move to `unlabelled_texts`: the low-shot,
+    semi-supervised setting of Howard & Ruder (2018, section 5, figure 3).
+
+    Classes keep their proportions, by largest remainder, but each keeps at
+    least one example. (scikit-learn's stratified splitters refuse subsets
+    this small, or leave a rare class without an example.)
+
+    Args:
+        dataset: The data set to reduce.
+        num_labels: Number of labelled training examples to keep, at least
+            one per class.
+        seed: Seed; the same seed keeps the same examples.
+
+    Raises:
+        DataError: If `num_labels` is below the number of classes or above
+            the number of training examples.
+    """
+    available = len(dataset.train_texts)
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    present = int((counts > 0).sum())
+    if not present <= num_labels <= available:
+        raise DataError(
+            "The number of labels to keep must lie between the number of "
+            f"classes, {present}, and the number of training examples, "
+            f"{available}, of `{dataset.name}`. Received: {num_labels}."
+        )
+    rng = np.random.default_rng(seed)
+    kept = []
+    for label, quota in enumerate(_quotas(counts, num_labels)):
+        members = np.flatnonzero(dataset.train_labels == label)
+        kept.extend(rng.choice(members, quota, replace=False))
+    kept = np.sort(np.asarray(kept, "int64"))
+    rest = np.setdiff1d(np.arange(available), kept)
+    return dataclasses.replace(
+        _keep(dataset, kept),
+        unlabelled_texts=[
+            *dataset.unlabelled_texts,
+            *(dataset.train_texts[i] for i in rest),
+        ],
+    )
+
+
+def _keep(dataset, indices):
+    return dataclasses.replace(
+        dataset,
+        train_texts=[dataset.train_texts[i] for i in indices],
+        train_labels=dataset.train_labels[indices],
+    )
+
+
+def _quotas(counts, total):
+    """Shares `total` out in proportion to `counts`, at least 1 per class."""
+    quotas = np.minimum(counts, 1)
+    # What a class's proportional share exceeds its guaranteed example by.
+    excess = np.maximum(counts * total / counts.sum() - quotas, 0)
+    if excess.sum() > 0:
+        excess *= (total - quotas.sum()) / excess.sum()
+    whole = np.floor(excess).astype("int64")
+    quotas = quotas + whole
+    remainders = np.where(quotas < counts, excess - whole, -1.0)
+    largest_first = np.argsort(-remainders, kind="stable")
+    quotas[largest_first[: total - quotas.sum()]] += 1
+    return quotas
+
+
+def _split_indices(dataset, fraction, seed, part):
+    if not 0 < fraction < 1:
+        raise DataError(
+            f"The {part} fraction must lie strictly between 0 and 1: it is "
+            "the fraction of the training examples to hold out. "
+            f"Received: {fraction}."
+        )
+    labels = dataset.train_labels
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    for name, count in zip(dataset.classes, counts, strict=True):
+        if count == 1:
+            raise DataError(
+                f"Class `{name:.60}` of `{dataset.name}` has too few examples "
+                f"for a stratified {part} split. Expected: at least 2, one "
+                "to train on and one to hold out. Received: 1. Add examples "
+                "of it, or merge it into another class."
+            )
+    present = int((counts > 0).sum())
+    held_out = math.ceil(len(labels) * fraction)
+    if min(held_out, len(labels) - held_out) < present:
+        raise DataError(
+            f"Holding {held_out} of the {len(labels)} labelled examples of "
+            f"`{dataset.name}` out for the {part} split is too few on one "
+            f"side: both sides need at least {present}, one per class. "
+            f"Received: a fraction of {fraction:g}. Choose one between "
+            f"{present / len(labels):.3g} and "
+            f"{1 - present / len(labels):.3g}, or add examples."
+        )
+    # Imported here so that a mistyped argument is reported at once.
+    from sklearn.model_selection import train_test_split
+
+    kept, held_out_indices = train_test_split(
+        np.arange(len(labels)),
+        test_size=held_out,
+        stratify=labels,
+        random_state=seed,
+    )
+    return np.sort(kept), np.sort(held_out_indices)

@@ -1,0 +1,143 @@
+"""Token ids of a corpus, kept on disk as flat arrays."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+import numpy as np
+
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedCorpus:
+    """Documents as one flat array of token ids and their boundaries.
+
+    Attributes:
+        token_ids: Int array `(tokens,)`; may be memory-mapped.
+        offsets: Int64 array `(documents + 1,)`; document `i` is
+            `token_ids[offsets[i]:offsets[i + 1]]`.
+    """
+
+    token_ids: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index):
+        return self.token_ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self):
+        """Int64 array `(documents,)`, tokens of each document."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_documents(cls, documents):
+        """Builds a corpus in memory from a sequence of id arrays."""
+        lengths = [len(document) for document in documents]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+        ids = np.concatenate([np.zeros(0, "int32"), *documents])
+        return cls(ids.astype("int32"), offsets)
+
+    def select(self, indices):
+        """Returns a corpus of the documents at `indices`, in that order."""
+        return self.from_documents([self[i] for i in indices])
+
+
+def tokenize_corpus(texts, tokenizer, batch_size=256):
+    """Tokenizes an iterable of strings in memory.
+
+    Args:
+        texts: Iterable of str.
+        tokenizer: Callable from a list of strings to a ragged int tensor.
+        batch_size: Int, texts handed to the tokenizer at once.
+
+    Returns:
+        A `TokenizedCorpus`.
+    """
+    documents = []
+    for ids, lengths in _tokenized_batches(texts, tokenizer, batch_size):
+        documents.extend(np.split(ids, np.cumsum(lengths)[:-1]))
+    return TokenizedCorpus.from_documents(documents)
+
+
+def cached_corpus(directory, fingerprint, texts, tokenizer, batch_size=64):
+    """Tokenizes a corpus once; later calls map the result from disk.
+
+    The ids are streamed to disk, so memory does not grow with the corpus.
+
+    Args:
+        directory: Path of the cache, for this corpus alone.
+        fingerprint: Str that changes when the tokenizer or the corpus does.
+            A cache with another fingerprint is made anew.
+        texts: Callable without arguments that returns an iterable of str.
+        tokenizer: Callable from a list of strings to a ragged int tensor.
+        batch_size: Int, texts handed to the tokenizer at once.
+
+    Returns:
+        A `TokenizedCorpus` whose `token_ids` are memory-mapped.
+    """
+    directory = pathlib.Path(directory)
+    description = {"version": _VERSION, "fingerprint": fingerprint}
+    if _describes(directory / "corpus.json", description):
+        return _load(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = pathlib.Path(
+        tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
+    )
+    try:
+        lengths = []
+        with open(beside / "token_ids.int32", "wb") as file:
+            for ids, batch in _tokenized_batches(
+                texts(), tokenizer, batch_size
+            ):
+                file.write(ids.astype("<i4").tobytes())
+                lengths.append(batch)
+        lengths = np.concatenate([np.zeros(0, "int64"), *lengths])
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
+        np.save(beside / "offsets.npy", offsets)
+        (beside / "corpus.json").write_text(json.dumps(description))
+        if directory.exists():
+            shutil.rmtree(directory)
+        os.replace(beside, directory)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return _load(directory)
+
+
+def _tokenized_batches(texts, tokenizer, batch_size):
+    batch = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == batch_size:
+            yield _tokenize(batch, tokenizer)
+            batch = []
+    if batch:
+        yield _tokenize(batch, tokenizer)
+
+
+def _tokenize(batch, tokenizer):
+    ragged = tokenizer(batch)
+    lengths = np.asarray(ragged.row_lengths(), "int64")
+    return np.asarray(ragged.flat_values, "int32"), lengths
+
+
+def _describes(path, description):
+    try:
+        return json.loads(path.read_text()) == description
+    except (OSError, ValueError):
+        return False
+
+
+def _load(directory):
+    offsets = np.load(directory / "offsets.npy")
+    path = directory / "token_ids.int32"
+    if offsets[-1] == 0:
+        return TokenizedCorpus(np.zeros(0, "int32"), offsets)
+    return TokenizedCorpus(np.memmap(path, dtype="<i4", mode="r"), offsets)

@@ -1,0 +1,59 @@
+"""Activation and temporal activation regularization (AR, TAR)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
+class ActivationRegularization(keras.layers.Layer):
+    """Adds AR and TAR to the model's losses and returns the dropped states.
+
+    AR is `activation_l2 * mean(h^2)` on the *dropped* last output, TAR is
+    `temporal_l2 * mean((h_t - h_{t-1})^2)` on the *raw* one, along time
+    (Merity et al., 2017, section 4.6; coefficients 2 and 1 from the authors'
+    `awd-lstm-lm`). Both are computed in float32 and only while training.
+
+    Args:
+        activation_l2: Float, weight of AR.
+        temporal_l2: Float, weight of TAR.
+
+    Call arguments:
+        dropped: Float tensor `(batch, timesteps, units)`.
+        raw: Float tensor of the same shape.
+        training: Bool.
+
+    Output shape:
+        That of `dropped`.
+    """
+
+    def __init__(self, activation_l2=2.0, temporal_l2=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.activation_l2 = activation_l2
+        self.temporal_l2 = temporal_l2
+
+    def call(self, dropped, raw, training=False):
+        if training and self.activation_l2:
+            hidden = ops.cast(dropped, "float32")
+            self.add_loss(self.activation_l2 * ops.mean(ops.square(hidden)))
+        if training and self.temporal_l2:
+            hidden = ops.cast(raw, "float32")
+            steps = hidden[:, 1:] - hidden[:, :-1]
+            # A window of one token has no step: its sum is 0, not 0 / 0.
+            count = ops.cast(ops.size(steps), "float32")
+            self.add_loss(
+                self.temporal_l2
+                * ops.sum(ops.square(steps))
+                / ops.maximum(count, 1.0)
+            )
+        return dropped
+
+    def compute_output_shape(self, dropped_shape, raw_shape=None):
+        return dropped_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "activation_l2": self.activation_l2,
+            "temporal_l2": self.temporal_l2,
+        }

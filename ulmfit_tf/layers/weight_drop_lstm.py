@@ -1,0 +1,189 @@
+"""LSTM whose recurrent kernel is regularized with DropConnect."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
+class WeightDropLSTM(keras.layers.LSTM):
+    """LSTM with DropConnect on the hidden-to-hidden weights.
+
+    Merity et al. (2017), section 2: single weights of the recurrent kernel
+    are zeroed, with one mask for all timesteps of a forward pass, and the
+    survivors scaled by `1 / (1 - weight_dropout)`. The raw kernel is the
+    variable that is trained and saved; at inference it is used as it is.
+
+    Always returns the sequence and the final states. The loop is chosen by
+    where it runs: the project's kernel on TensorFlow CPU, cuDNN on GPU (the
+    masked kernel is handed to it), and Keras' own loop elsewhere.
+
+    Masking: masked timesteps hold the state and repeat the last output. On
+    TensorFlow CPU padding may lie anywhere; cuDNN needs it on the right of
+    every `chunk_length` timesteps.
+
+    Args:
+        units: Int, width of the state.
+        weight_dropout: Float in `[0, 1)`.
+        chunk_length: Optional int. Cuts the gradient of the state every that
+            many timesteps, counted from the end (BPT3C; Howard & Ruder,
+            2018, section 3.3). The number of timesteps must then be a
+            multiple of it, or smaller.
+        use_cpu_kernel: `"auto"` or bool, whether to use the project's
+            TensorFlow kernel. `"auto"` does so where TensorFlow sees no GPU.
+        **kwargs: Arguments of `keras.layers.LSTM`.
+
+    Call arguments:
+        sequences: Float tensor `(batch, timesteps, features)`.
+        initial_state: Optional `[hidden, cell]`, each `(batch, units)`.
+        mask: Optional bool tensor `(batch, timesteps)`.
+        training: Bool, whether weights are dropped.
+
+    Returns:
+        `(outputs, hidden, cell)` of shapes `(batch, timesteps, units)` and
+        twice `(batch, units)`.
+    """
+
+    def __init__(
+        self,
+        units,
+        weight_dropout=0.0,
+        chunk_length=None,
+        use_cpu_kernel="auto",
+        **kwargs,
+    ):
+        # The forget gate's bias starts at zero as in PyTorch, whose
+        # models this one must be able to hold.
+        kwargs.setdefault("unit_forget_bias", False)
+        kwargs["return_sequences"] = True
+        kwargs["return_state"] = True
+        super().__init__(units, **kwargs)
+        self.weight_dropout = weight_dropout
+        self.chunk_length = chunk_length
+        self.use_cpu_kernel = use_cpu_kernel
+        self.weight_seed_generator = keras.random.SeedGenerator()
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if initial_state is None:
+            initial_state = self.get_initial_state(ops.shape(sequences)[0])
+        recurrent_kernel = self._dropped_recurrent_kernel(training)
+        if self._runs_on_cpu_kernel():
+            # TensorFlow only, so imported only where TensorFlow runs.
+            from ulmfit_tf.layers import lstm_kernel
+
+            return lstm_kernel.lstm_sequence(
+                ops.cast(sequences, self.compute_dtype),
+                *initial_state,
+                self.cell.kernel,
+                recurrent_kernel,
+                self.cell.bias,
+                mask=mask,
+                detach_every=self.chunk_length,
+            )
+        with self._recurrent_kernel_replaced(recurrent_kernel):
+            return self._keras_loop(sequences, initial_state, mask, training)
+
+    def _dropped_recurrent_kernel(self, training):
+        kernel = ops.cast(self.cell.recurrent_kernel, self.compute_dtype)
+        if not training or not self.weight_dropout:
+            return kernel
+        return keras.random.dropout(
+            kernel, self.weight_dropout, seed=self.weight_seed_generator
+        )
+
+    def _runs_on_cpu_kernel(self):
+        if self.use_cpu_kernel != "auto":
+            return self.use_cpu_kernel
+        if keras.backend.backend() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        return not tf.config.list_logical_devices("GPU")
+
+    @contextlib.contextmanager
+    def _recurrent_kernel_replaced(self, kernel):
+        """Lets the cell, and so Keras' loops, see `kernel` for one call."""
+        raw = self.cell.recurrent_kernel
+        object.__setattr__(self.cell, "recurrent_kernel", kernel)
+        try:
+            yield
+        finally:
+            object.__setattr__(self.cell, "recurrent_kernel", raw)
+
+    def _keras_loop(self, sequences, state, mask, training):
+        """Runs Keras' loop over one chunk after another."""
+        length, timesteps = self.chunk_length, sequences.shape[1]
+        if length is None or (timesteps is not None and timesteps <= length):
+            return self._keras_chunk(sequences, state, mask, training)
+        batch, timesteps, features = ops.shape(sequences)
+        if mask is None:
+            mask = ops.ones((batch, timesteps), dtype="bool")
+        # A short batch is filled up on the right, where cuDNN wants padding.
+        filling = -timesteps % length
+        sequences = ops.pad(sequences, [[0, 0], [0, filling], [0, 0]])
+        mask = ops.pad(mask, [[0, 0], [0, filling]], constant_values=False)
+        chunks = (timesteps + filling) // length
+        sequences = ops.reshape(sequences, (batch, chunks, length, features))
+        mask = ops.reshape(mask, (batch, chunks, length))
+
+        def step(state, chunk):
+            outputs, *state = self._keras_chunk(
+                chunk[0],
+                [ops.stop_gradient(s) for s in state],
+                chunk[1],
+                training,
+            )
+            return state, outputs
+
+        state, outputs = ops.scan(
+            step,
+            [ops.cast(s, self.compute_dtype) for s in state],
+            (ops.swapaxes(sequences, 0, 1), ops.swapaxes(mask, 0, 1)),
+        )
+        outputs = ops.reshape(
+            ops.swapaxes(outputs, 0, 1), (batch, chunks * length, self.units)
+        )
+        return outputs[:, :timesteps], *state
+
+    def _keras_chunk(self, sequences, state, mask, training):
+        if mask is not None:
+            # cuDNN takes no empty row: let it compute one step of such a row
+            # and put the old state back.
+            occupied = ops.any(mask, axis=1)
+            first = ops.arange(ops.shape(mask)[1]) == 0
+            mask = ops.logical_or(
+                mask,
+                ops.logical_and(first[None], ops.logical_not(occupied)[:, None]),
+            )
+        _, outputs, new_state = self.inner_loop(
+            sequences=ops.cast(sequences, self.compute_dtype),
+            initial_state=[ops.cast(s, self.compute_dtype) for s in state],
+            mask=mask,
+            training=training,
+        )
+        if mask is not None:
+            new_state = [
+                ops.where(occupied[:, None], new, ops.cast(old, new.dtype))
+                for new, old in zip(new_state, state)
+            ]
+        return outputs, *new_state
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        batch, timesteps, _ = sequences_shape
+        state = (batch, self.units)
+        return (batch, timesteps, self.units), state, state
+
+    def compute_mask(self, sequences, mask=None):
+        return mask, None, None
+
+    def get_config(self):
+        config = super().get_config()
+        for fixed in ("return_sequences", "return_state"):
+            config.pop(fixed)
+        return {
+            **config,
+            "weight_dropout": self.weight_dropout,
+            "chunk_length": self.chunk_length,
+            "use_cpu_kernel": self.use_cpu_kernel,
+        }

@@ -1,0 +1,35 @@
+"""AWD-LSTM language model and text classifier."""
+
+from ulmfit_tf.models.classifier import TextClassifier
+from ulmfit_tf.models.encoder import AWDLSTMEncoder
+from ulmfit_tf.models.language_model import LanguageModel
+from ulmfit_tf.models.perplexity import Perplexity
+from ulmfit_tf.models.presets import (
+    ARCHITECTURES,
+    CLASSIFIER_DROPOUTS,
+    LANGUAGE_MODEL_DROPOUTS,
+    Architecture,
+    Dropouts,
+)
+from ulmfit_tf.models.weights import (
+    encoder_weights,
+    get_weights,
+    language_model_weights,
+    set_weights,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "CLASSIFIER_DROPOUTS",
+    "LANGUAGE_MODEL_DROPOUTS",
+    "AWDLSTMEncoder",
+    "Architecture",
+    "Dropouts",
+    "LanguageModel",
+    "Perplexity",
+    "TextClassifier",
+    "encoder_weights",
+    "get_weights",
+    "language_model_weights",
+    "set_weights",
+]

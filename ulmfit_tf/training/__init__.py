@@ -1,0 +1,25 @@
+"""Schedules, optimizer and callbacks of ULMFiT."""
+
+from ulmfit_tf.training.discriminative import (
+    DiscriminativeOptimizer,
+    discriminative_rates,
+)
+from ulmfit_tf.training.resume import TrainingState, resumable_fit
+from ulmfit_tf.training.schedules import ScheduleSequence, SlantedTriangular
+from ulmfit_tf.training.unfreezing import (
+    GradualUnfreezing,
+    Stage,
+    unfreezing_stages,
+)
+
+__all__ = [
+    "DiscriminativeOptimizer",
+    "GradualUnfreezing",
+    "ScheduleSequence",
+    "SlantedTriangular",
+    "Stage",
+    "TrainingState",
+    "discriminative_rates",
+    "resumable_fit",
+    "unfreezing_stages",
+]

@@ -1,0 +1,172 @@
+"""Training that can be killed at any time and resumed to the same result."""
+
+import io
+import json
+import os
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+
+class TrainingState(keras.callbacks.Callback):
+    """Keeps everything a `fit` needs to go on, in one file.
+
+    That is: all variables of the model (weights, batch statistics, random
+    seeds, carried states), of its optimizer and of its metrics, the step, and
+    the records of the epochs done. The file is written beside and renamed.
+
+    Args:
+        path: Path of the file.
+        every_seconds: Float, time between files in the middle of epochs. At
+            the end of each epoch there is one in any case.
+    """
+
+    def __init__(self, path, every_seconds=120.0):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.every_seconds = every_seconds
+        self.step = 0
+        self.records = []
+        self.stopped = False
+        self.steps_per_epoch = None
+        self._saved_at = time.monotonic()
+        self._metrics_to_restore = None
+
+    def restore(self, model):
+        """Loads the file into a compiled model, if there is one.
+
+        Returns:
+            Bool, whether there was one.
+
+        Raises:
+            ValueError: If the file is of another model.
+        """
+        if not self.path.exists():
+            return False
+        with np.load(self.path, allow_pickle=False) as file:
+            header = json.loads(file["header"].tobytes())
+            kinds = _variables(model)
+            for kind, variables in kinds.items():
+                expected = [list(v.shape) for v in variables]
+                if kind != "metrics" and header["shapes"][kind] != expected:
+                    raise ValueError(
+                        f"`{self.path}` holds the training state of another "
+                        f"model: its {kind} variables differ in number or "
+                        "shape. Resume with the settings the run was started "
+                        "with, or start a new run."
+                    )
+            for kind in ("model", "optimizer"):
+                for index, variable in enumerate(kinds[kind]):
+                    variable.assign(file[f"{kind}_{index}"])
+            self._metrics_to_restore = [
+                file[f"metrics_{index}"]
+                for index in range(len(header["shapes"]["metrics"]))
+            ]
+        self.step = header["step"]
+        self.records = header["records"]
+        self.stopped = header["stopped"]
+        return True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._metrics_to_restore:
+            # Keras has just reset the metrics of an epoch half done.
+            metrics = _variables(self.model)["metrics"]
+            for variable, value in zip(
+                metrics, self._metrics_to_restore, strict=True
+            ):
+                variable.assign(value)
+        self._metrics_to_restore = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        # The last step of an epoch is saved with the epoch's record.
+        within_epoch = self.step % self.steps_per_epoch
+        due = time.monotonic() - self._saved_at > self.every_seconds
+        if within_epoch and due:
+            self._save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        record = {key: float(value) for key, value in (logs or {}).items()}
+        self.records.append({"epoch": epoch, **record})
+        self.model.reset_metrics()
+        self._save()
+
+    def _save(self):
+        kinds = _variables(self.model)
+        arrays = {
+            f"{kind}_{index}": keras.ops.convert_to_numpy(variable)
+            for kind, variables in kinds.items()
+            for index, variable in enumerate(variables)
+        }
+        header = {
+            "step": self.step,
+            "records": self.records,
+            "stopped": bool(self.model.stop_training),
+            "shapes": {
+                kind: [list(v.shape) for v in variables]
+                for kind, variables in kinds.items()
+            },
+        }
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), "uint8")
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        beside = self.path.with_name(self.path.name + ".partial")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content.getbuffer())
+        os.replace(beside, self.path)
+        self._saved_at = time.monotonic()
+
+
+def resumable_fit(
+    model, dataset, steps_per_epoch, epochs, state, callbacks=(), **kwargs
+):
+    """Calls `model.fit` from where `state` was restored.
+
+    Args:
+        model: Compiled model.
+        dataset: Callable from a global step to an endless `tf.data.Dataset`
+            that starts there.
+        steps_per_epoch: Int.
+        epochs: Int, epochs from the very start.
+        state: `TrainingState`, restored or new.
+        callbacks: List of callbacks; they run before `state`, so that what
+            they add to the logs is kept.
+        **kwargs: Arguments of `fit`.
+
+    Returns:
+        List of dicts, the logs of every epoch from the very start.
+    """
+    callbacks = [*callbacks, state]
+    state.steps_per_epoch = steps_per_epoch
+    epoch, done = divmod(state.step, steps_per_epoch)
+    if epoch >= epochs or state.stopped:
+        return state.records
+    fit = {"verbose": 0, "callbacks": callbacks, "shuffle": False, **kwargs}
+    if done:
+        model.fit(
+            dataset(state.step),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=steps_per_epoch - done,
+            **fit,
+        )
+        epoch += 1
+    if epoch < epochs and not model.stop_training:
+        model.fit(
+            dataset(state.step),
+            initial_epoch=epoch,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            **fit,
+        )
+    return state.records
+
+
+def _variables(model):
+    return {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }

@@ -1,0 +1,122 @@
+"""Learning-rate schedules."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
+class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
+    """Slanted triangular learning rates (Howard & Ruder, 2018, equation 3).
+
+    With `cut = floor(total_steps * cut_frac)`, the rate of step `t` is
+
+    ```
+    p = t / cut                                        if t < cut
+    p = 1 - (t - cut) / (cut * (1 / cut_frac - 1))     otherwise
+    rate = max_learning_rate * (1 + p * (ratio - 1)) / ratio
+    ```
+
+    Two guards that the equation needs: `cut` is at least one step, and `p` at
+    least 0. Where `total_steps * cut_frac` is not whole, the equation falls
+    below `max_learning_rate / ratio`, the lowest rate it is meant to have,
+    before the last step, and may turn negative.
+
+    Args:
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int, optimizer steps of the whole schedule.
+        cut_frac: Float in (0, 1), fraction of steps that raise the rate.
+        ratio: Float, at least 1, how much smaller the lowest rate is.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self, max_learning_rate, total_steps, cut_frac=0.1, ratio=32.0
+    ):
+        super().__init__()
+        if not 0 < cut_frac < 1:
+            raise ValueError(
+                "`cut_frac` must lie strictly between 0 and 1: it is the "
+                "fraction of steps spent raising the learning rate (Howard & "
+                f"Ruder use 0.1). Received: cut_frac={cut_frac}. To warm up "
+                "for a fixed number of steps, pass "
+                "`cut_frac=warmup_steps / total_steps`."
+            )
+        if total_steps < 1:
+            raise ValueError(
+                "`total_steps` must be at least 1, the number of optimizer "
+                f"steps to schedule. Received: total_steps={total_steps}."
+            )
+        if ratio < 1:
+            raise ValueError(
+                "`ratio` must be at least 1: the lowest rate is the highest "
+                f"divided by it. Received: ratio={ratio}."
+            )
+        self.max_learning_rate = max_learning_rate
+        self.total_steps = total_steps
+        self.cut_frac = cut_frac
+        self.ratio = ratio
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        # The small term undoes rounding: 100 * 0.29 is 28.999... in binary.
+        cut = max(1, int(self.total_steps * self.cut_frac + 1e-9))
+        rising = step / cut
+        falling = 1 - (step - cut) / (cut * (1 / self.cut_frac - 1))
+        p = ops.where(step < cut, rising, ops.maximum(falling, 0.0))
+        return self.max_learning_rate * (1 + p * (self.ratio - 1)) / self.ratio
+
+    def get_config(self):
+        return {
+            "max_learning_rate": self.max_learning_rate,
+            "total_steps": self.total_steps,
+            "cut_frac": self.cut_frac,
+            "ratio": self.ratio,
+        }
+
+
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
+class ScheduleSequence(keras.optimizers.schedules.LearningRateSchedule):
+    """Runs schedules one after another, each from its own step 0.
+
+    Args:
+        schedules: List of `LearningRateSchedule`s.
+        steps: List of ints, how many steps each one lasts. The last one goes
+            on for as long as it is asked.
+    """
+
+    def __init__(self, schedules, steps):
+        super().__init__()
+        if len(schedules) != len(steps) or not schedules:
+            raise ValueError(
+                "`schedules` and `steps` must be equally long and not empty. "
+                f"Received: {len(schedules)} schedules, {len(steps)} steps."
+            )
+        self.schedules = list(schedules)
+        self.steps = list(steps)
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rate = self.schedules[0](step)
+        start = 0
+        for schedule, steps in zip(
+            self.schedules[1:], self.steps[:-1], strict=True
+        ):
+            start += steps
+            later = schedule(ops.maximum(step - start, 0.0))
+            rate = ops.where(step < start, rate, later)
+        return rate
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "schedules": [serialize(schedule) for schedule in self.schedules],
+            "steps": self.steps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        schedules = [deserialize(schedule) for schedule in config["schedules"]]
+        return cls(schedules, config["steps"])
