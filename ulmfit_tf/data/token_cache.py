@@ -1,6 +1,7 @@
 """Token ids of a corpus, kept on disk as flat arrays."""
 
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
 _VERSION = 1
 
@@ -112,20 +114,14 @@ def cached_corpus(directory, fingerprint, texts, tokenizer, batch_size=64):
 
 
 def _tokenized_batches(texts, tokenizer, batch_size):
-    batch = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == batch_size:
-            yield _tokenize(batch, tokenizer)
-            batch = []
-    if batch:
-        yield _tokenize(batch, tokenizer)
-
-
-def _tokenize(batch, tokenizer):
-    ragged = tokenizer(batch)
-    lengths = np.asarray(ragged.row_lengths(), "int64")
-    return np.asarray(ragged.flat_values, "int32"), lengths
+    """Yields `(ids, lengths)`: a batch's ids, flat, and their numbers."""
+    signature = [tf.TensorSpec([None], tf.string)]
+    tokenize = tf.function(tokenizer, input_signature=signature)
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, batch_size)):
+        ragged = tokenize(tf.constant(batch))
+        lengths = ragged.row_lengths().numpy()
+        yield ragged.flat_values.numpy().astype("int32"), lengths
 
 
 def _describes(path, description):

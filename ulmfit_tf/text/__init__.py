@@ -1,11 +1,21 @@
 """Text to token ids: vocabularies and tokenizers."""
 
+from ulmfit_tf.text.counting import count_tokens
+from ulmfit_tf.text.sentencepiece_tokenizer import (
+    SentencePieceTokenizer,
+    train_sentencepiece,
+)
+from ulmfit_tf.text.storage import load_tokenizer, save_tokenizer
 from ulmfit_tf.text.transfer import transfer_rows
-from ulmfit_tf.text.vocabulary import BEGIN_ID
-from ulmfit_tf.text.vocabulary import PADDING_ID
-from ulmfit_tf.text.vocabulary import SPECIAL_TOKENS
-from ulmfit_tf.text.vocabulary import UNKNOWN_ID
-from ulmfit_tf.text.vocabulary import Vocabulary
-from ulmfit_tf.text.word_tokenizer import WordTokenizer
-from ulmfit_tf.text.word_tokenizer import join_fields
-from ulmfit_tf.text.word_tokenizer import split_words
+from ulmfit_tf.text.vocabulary import (
+    BEGIN_ID,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    UNKNOWN_ID,
+    Vocabulary,
+)
+from ulmfit_tf.text.word_tokenizer import (
+    WordTokenizer,
+    join_fields,
+    split_words,
+)

@@ -44,11 +44,30 @@ _UNUSUAL_WORD = (
 )
 
 
-def valid_utf8(texts: tf.Tensor) -> tf.Tensor:
-    """Replaces invalid bytes by U+FFFD: one bad row would fail the batch."""
-    return tf.strings.unicode_transcode(
+def normalize(texts: tf.Tensor) -> tf.Tensor:
+    """Makes any bytes clean text: what all tokenizers begin with.
+
+    Args:
+        texts: String tensor `(batch,)`.
+
+    Returns:
+        String tensor `(batch,)`: valid UTF-8, without HTML remains, and
+        without control characters.
+
+    Raises:
+        ValueError: If `texts` is not of rank 1.
+    """
+    texts = tf.convert_to_tensor(texts, tf.string)
+    if texts.shape.rank != 1:
+        raise ValueError(
+            "`texts` must be a string tensor of shape `(batch,)`. "
+            f"Received: shape={texts.shape}. Wrap a single text in a list."
+        )
+    # One row of invalid UTF-8 would fail the whole batch.
+    texts = tf.strings.unicode_transcode(
         texts, "UTF-8", "UTF-8", errors="replace"
     )
+    return clean_spaces(fix_html(texts))
 
 
 def fix_html(texts: tf.Tensor) -> tf.Tensor:

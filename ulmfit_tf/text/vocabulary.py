@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
 # Order of fastai v2 (`text_spec_tok`); fastai v1 ends maj, up, rep, wrep.
@@ -127,10 +128,8 @@ class Vocabulary:
             FileNotFoundError: If there is no such file.
             ValueError: If the file is not a whole, valid vocabulary.
         """
-        with open(path, "rb") as file:
-            content = file.read()
         try:
-            text = content.decode("utf-8")
+            text = pathlib.Path(path).read_bytes().decode("utf-8")
             if not text.endswith("\n"):
                 raise ValueError(
                     "The last line does not end with a line feed, so the "
@@ -154,14 +153,13 @@ class Vocabulary:
         Args:
             path: Where to write; an existing file is replaced.
         """
-        beside = f"{os.fspath(path)}.{os.getpid()}.tmp"
+        path = pathlib.Path(path)
+        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            with open(beside, "wb") as file:
-                file.write(self._content())
-            os.replace(beside, path)
+            beside.write_bytes(self.to_bytes())
+            beside.replace(path)
         finally:
-            if os.path.exists(beside):
-                os.remove(beside)
+            beside.unlink(missing_ok=True)
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -174,9 +172,10 @@ class Vocabulary:
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of the tokens as 64 hexadecimal digits."""
-        return hashlib.sha256(self._content()).hexdigest()
+        return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def _content(self) -> bytes:
+    def to_bytes(self) -> bytes:
+        """Returns the content of the file that `save` writes."""
         return "".join(f"{token}\n" for token in self._tokens).encode("utf-8")
 
     def __len__(self) -> int:

@@ -6,12 +6,12 @@ import tensorflow as tf
 # because `rules.clean_spaces` removes control characters.
 _APOSTROPHE = "\x01"
 
+_EMOTICON = r"(?i)<3|[:;=][-']?[()\[\]{}|*dpo]"
 _EMOJI = r"\p{So}[\x{fe0f}\x{1f3fb}-\x{1f3ff}]*"
 
 # Tokens by themselves wherever they occur.
 _ISOLATED = "|".join(
     (
-        r"^(?:<3|[:;=][-']?[()\[\]{}|*dpo])$",
         r"\.{2,}|-{2,}|``|''",
         r"[\x{1f1e6}-\x{1f1ff}]{2}",
         rf"{_EMOJI}(?:\x{{200d}}{_EMOJI})*",
@@ -39,7 +39,7 @@ _SPLITTING_RULES = (
     (r"(^| )(['‘’]|_+)([^ '‘’_])", r"\1\2 \3"),
     (r"([^ '‘’_])(['‘’]|_+)(\.?)( |$)", r"\1 \2 \3\4"),
     # A final full stop, but u.s. and initials stay whole.
-    (r"(?i)(?:^| )(?:[a-z]\.)+|\.(?: |$)", r" \0"),
+    (r"(?i)(?:^| )(?:\.+|(?:[a-z]\.)+)|\.(?: |$)", r" \0"),
     (_APOSTROPHE, "'"),
 )
 
@@ -72,8 +72,11 @@ def split_punctuation(words: tf.Tensor, lowercase: bool) -> tf.Tensor:
             ),
         )
         pieces = tf.strings.lower(pieces, encoding="utf-8")
+    split = pieces
     for pattern, replacement in _SPLITTING_RULES:
-        pieces = tf.strings.regex_replace(pieces, pattern, replacement)
+        split = tf.strings.regex_replace(split, pattern, replacement)
+    emoticon = tf.strings.regex_full_match(pieces, _EMOTICON)
+    pieces = tf.where(emoticon, pieces, split)
     if lowercase:
         pieces = tf.strings.join([mark, pieces])
     return tf.tensor_scatter_nd_update(words, odd, pieces)

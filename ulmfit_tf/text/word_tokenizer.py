@@ -146,14 +146,7 @@ def _tokens_of_words(texts, lowercase):
         Ragged string tensor `(words, None)` and ragged integer tensor
         `(batch, None)` of positions in it.
     """
-    texts = tf.convert_to_tensor(texts, tf.string)
-    if texts.shape.rank != 1:
-        raise ValueError(
-            "`texts` must be a string tensor of shape `(batch,)`. "
-            f"Received: shape={texts.shape}. Wrap a single text in a list."
-        )
-    texts = rules.valid_utf8(texts)
-    texts = rules.clean_spaces(rules.fix_html(texts))
+    texts = rules.normalize(texts)
     words = tf.strings.split(tf.strings.join([_BEGIN, texts], " "))
     distinct, indices = tf.unique(words.values, out_idx=tf.int64)
     distinct, indices = rules.replace_repeated_words(

@@ -1,0 +1,148 @@
+"""Corpora for pretraining."""
+
+import gzip
+import io
+import lzma
+import shutil
+import tarfile
+
+import pytest
+
+from ulmfit_tf.data import DataError, corpus_files, fingerprint, iter_documents
+
+WIKITEXT = (
+    " \n = Lobster = \n \n Text one . \n \n = = Habitat = = \n \n Sea . \n"
+    " of a filter with \n = 1 rad / s and \n more . \n"
+    " \n = Ra ( film ) = \n \n Text two . \n \n"
+)
+LOBSTER = WIKITEXT[2 : WIKITEXT.index(" = Ra")]
+FILM = WIKITEXT[WIKITEXT.index(" = Ra") :]
+
+
+@pytest.mark.parametrize(
+    "name, content, documents",
+    [
+        ("a.txt", "one\r\ntwo\n", ["one", "two"]),
+        ("a.txt", "\none\ntwo\n\n\n", ["one", "two"]),
+        ("a.txt", "one\ntwo\n\n \nthree", ["one\ntwo", "three"]),
+        ("a.txt.gz", gzip.compress(b"one\ntwo\n"), ["one", "two"]),
+        ("a.csv", 'id,text\n1,"o\nne"\n2, \n3,two\n', ["o\nne", "two"]),
+        ("a.tsv", "text\nthe one\n", ["the one"]),
+        ("a.jsonl.xz", lzma.compress(b'{"text": "one"}\n'), ["one"]),
+        ("a.tokens", WIKITEXT, [LOBSTER, FILM]),
+    ],
+)
+def test_formats(write, name, content, documents):
+    assert list(iter_documents(write(name, content))) == documents
+
+
+def test_folder_and_glob_are_read_in_order(write, tmp_path):
+    for name in ("c/b.txt", "c/a.txt", "c/sub/c.jsonl", "c/ignored.md"):
+        jsonl = name.endswith("jsonl")
+        write(name, '{"text": "c.jsonl"}' if jsonl else name.split("/")[-1])
+    documents = list(iter_documents(tmp_path / "c"))
+    assert documents == ["a.txt", "b.txt", "c.jsonl"]
+    assert list(iter_documents(f"{tmp_path}/c/*.txt")) == ["a.txt", "b.txt"]
+
+
+def test_wikitext_folder_leaves_its_held_out_files_alone(write, tmp_path):
+    for split in ("train", "valid", "test"):
+        write(f"w/wiki.{split}.tokens", f" = {split} = \n")
+    assert list(iter_documents(tmp_path / "w")) == [" = train = \n"]
+
+
+def archive_of(name, content):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("wikitext-103/wiki.train.tokens", WIKITEXT.encode()),
+        (
+            "wikitext-103.tgz",
+            archive_of("wikitext-103/wiki.train.tokens", WIKITEXT.encode()),
+        ),
+        (
+            "wikitext-103/wikitext-103.tgz",
+            archive_of("w/train.csv", f'"{LOBSTER}"\n"{FILM}"\n'.encode()),
+        ),
+    ],
+)
+def test_wikitext_103(write, tmp_path, name, content):
+    write(name, content)
+    documents = list(iter_documents("wikitext-103", data_dir=tmp_path))
+    assert documents == [LOBSTER, FILM]
+
+
+def test_wikipedia_starts_with_the_title(write, tmp_path):
+    for shard in (1, 0):
+        write(
+            f"wikipedia-en-2015/wiki-0{shard}.jsonl.xz",
+            lzma.compress(
+                f'{{"id": 1, "title": "T{shard}", "text": "a\\nb"}}'.encode()
+            ),
+        )
+    documents = list(iter_documents("wikipedia-en-2015", data_dir=tmp_path))
+    assert documents == ["T0\na\nb", "T1\na\nb"]
+
+
+def test_real_wikitext_has_its_60_articles(real_data):
+    for split in ("valid", "test"):
+        path = f"{real_data}/wikitext-103/wiki.{split}.tokens"
+        assert sum(1 for _ in iter_documents(path)) == 60
+
+
+def test_documents_are_streamed(write):
+    path = write("a.jsonl", '{"text": "one"}\n{"text": "two"}\nbroken')
+    documents = iter_documents(path)
+    assert [next(documents), next(documents)] == ["one", "two"]
+    with pytest.raises(DataError, match="Line 3"):
+        next(documents)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("wikitext103", "no corpus.*Did you mean `wikitext-103`"),
+        ("nowhere/*.txt", "no corpus.*wikipedia-en-2015"),
+        ("wikipedia-en-2015", "not found.*no address.*`DIR/wikipedia-en"),
+    ],
+)
+def test_unknown_corpora_fail_before_iteration(name, message):
+    with pytest.raises(DataError, match=message):
+        iter_documents(name)
+
+
+def test_unknown_format(write):
+    with pytest.raises(DataError, match="no format that documents"):
+        iter_documents(write("a.pdf", "x"))
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.txt", " \n\n", "hold no documents"),
+        ("a.jsonl", '{"body": "x"}', "no column `text`.*body"),
+        ("a.jsonl", '{"text": 3}', "must hold strings"),
+    ],
+)
+def test_unusable_corpora(write, name, content, message):
+    with pytest.raises(DataError, match=message):
+        list(iter_documents(write(name, content)))
+
+
+def test_fingerprint_follows_the_content_only(write, tmp_path):
+    path = write("a.txt", b"x" * 3_000_000)
+    (before,) = fingerprint(corpus_files(path))
+    assert before["name"] == "a.txt"
+    assert before["size"] == 3_000_000
+    (tmp_path / "moved").mkdir()
+    assert fingerprint([shutil.copy(path, tmp_path / "moved")]) == [before]
+    for changed in (b"y" + b"x" * 2_999_999, b"x" * 2_999_999 + b"y"):
+        assert fingerprint([write("a.txt", changed)]) != [before]

@@ -1,0 +1,163 @@
+"""Finding, downloading and checking registered files."""
+
+import hashlib
+import socket
+import urllib.error
+
+import pytest
+
+from ulmfit_tf.data import DataError, download, load_dataset
+from ulmfit_tf.data.sources import Layout, Source, resolve
+
+CONTENT = b"ABBR:exp What ?\n"
+SOURCE = Source(
+    name="tiny",
+    folders=("tiny",),
+    layouts=(Layout(("a.label",)),),
+    addresses=("https://example.org/x/a.label",),
+    sha256={"a.label": hashlib.sha256(CONTENT).hexdigest()},
+)
+
+
+class Network:
+    """Stands in for `keras.utils.get_file`; fails as often as told."""
+
+    def __init__(self, failures, content=CONTENT):
+        self.failures = list(failures)
+        self.content = content
+        self.attempts = 0
+
+    def get_file(self, address, target):
+        self.attempts += 1
+        target.write_bytes(self.content[:3])
+        if self.failures:
+            # As `get_file` does: a bare `Exception` around urllib's.
+            try:
+                raise self.failures.pop(0)
+            except OSError as error:
+                raise Exception(f"URL fetch failure on {address}: {error}")
+        target.write_bytes(self.content)
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """Installs a `Network`."""
+
+    def install(*arguments):
+        installed = Network(*arguments)
+        monkeypatch.setattr(download, "_get_file", installed.get_file)
+        return installed
+
+    return install
+
+
+def no_route():
+    return urllib.error.URLError("no route")
+
+
+def http_error(code):
+    return urllib.error.HTTPError("https://example.org", code, "x", None, None)
+
+
+def test_download_goes_to_the_cache_once(network, tmp_path):
+    installed = network([])
+    for _ in range(2):
+        _, (path,) = resolve(SOURCE)
+        assert path == tmp_path / "cache/ulmfit_tf/tiny/a.label"
+        assert path.read_bytes() == CONTENT
+    assert installed.attempts == 1
+    assert [p.name for p in path.parent.iterdir()] == ["a.label"]
+
+
+def test_order_of_places(network, write, monkeypatch, tmp_path):
+    network([])
+    monkeypatch.setenv("ULMFIT_TF_DATA", str(tmp_path / "env"))
+    cache = tmp_path / "my_cache"
+    _, found = resolve(SOURCE, cache_dir=cache)
+    assert found == [cache / "tiny/a.label"]
+    expected = write("env/a.label", CONTENT)
+    assert resolve(SOURCE, cache_dir=cache)[1] == [expected]
+    expected = write("mine/tiny/a.label", CONTENT)
+    assert resolve(SOURCE, tmp_path / "mine", cache)[1] == [expected]
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [[no_route(), no_route()], [http_error(503), http_error(429)]],
+)
+def test_failures_that_may_pass_are_retried(network, failures):
+    installed = network(failures)
+    resolve(SOURCE)
+    assert installed.attempts == 3
+
+
+def test_permanent_failures_are_not_retried(network, tmp_path):
+    installed = network([http_error(404)])
+    with pytest.raises(DataError, match="HTTP Error 404"):
+        resolve(SOURCE)
+    assert installed.attempts == 1
+
+
+def test_no_network_says_what_to_do(network, tmp_path):
+    installed = network([no_route() for _ in range(9)])
+    with pytest.raises(DataError) as error:
+        load_dataset("trec6")
+    assert installed.attempts == 3
+    for part in (
+        "`trec6` are not on this machine",
+        "no route",
+        "`https://cogcomp.seas.upenn.edu/Data/QA/QC/train_5500.label` and",
+        "QC/TREC_10.label`",
+        "`DIR/trec6/`",
+        "`--data-dir DIR`",
+        "ULMFIT_TF_DATA",
+        "`--dataset questions`",
+    ):
+        assert part in str(error.value)
+    assert list((tmp_path / "cache/ulmfit_tf/trec6").iterdir()) == []
+
+
+def test_interrupted_download_leaves_nothing(monkeypatch, tmp_path):
+    def interrupt(address, target):
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "_get_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resolve(SOURCE)
+    assert list((tmp_path / "cache/ulmfit_tf/tiny").iterdir()) == []
+
+
+def test_download_with_a_wrong_hash(network, tmp_path):
+    network([], b"something else")
+    with pytest.raises(DataError, match="not the official file. Expected"):
+        resolve(SOURCE)
+    assert not (tmp_path / "cache/ulmfit_tf/tiny/a.label").exists()
+
+
+def test_unwritable_cache(network, write):
+    network([])
+    with pytest.raises(DataError, match="could not be downloaded: .*Not a dir"):
+        resolve(SOURCE, cache_dir=write("file", "x") / "cache")
+
+
+def test_missing_data_folder(tmp_path):
+    with pytest.raises(DataError, match="data folder.*nowhere.*not exist"):
+        load_dataset("trec6", data_dir=tmp_path / "nowhere")
+
+
+def test_refused_connection_through_keras(monkeypatch, tmp_path, capsys):
+    # The real `get_file`, against a port that nobody listens on.
+    monkeypatch.undo()
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(OSError, match="URL fetch failure.*refused"):
+            download.download(
+                f"http://127.0.0.1:{port}/a.label", tmp_path / "a.label"
+            )
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Downloading data from" in captured.err
+    assert list(tmp_path.iterdir()) == []

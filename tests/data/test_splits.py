@@ -1,0 +1,110 @@
+"""Splits are stratified, seeded, and lose no text."""
+
+import numpy as np
+import pytest
+
+from ulmfit_tf.data import DataError, TextDataset, limit_labels
+from ulmfit_tf.data.splits import hold_out_test, split_validation
+
+COUNTS = (60, 30, 9, 1)  # All different, one class very rare.
+
+
+def make(counts=COUNTS, **changes):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    labels = np.random.default_rng(5).permutation(labels)
+    return TextDataset(
+        name="skewed",
+        classes=tuple("abcd"[: len(counts)]),
+        train_texts=[f"{'abcd'[c]} {i}" for i, c in enumerate(labels)],
+        train_labels=labels,
+        unlabelled_texts=["u"],
+        **changes,
+    )
+
+
+def counts_of(labels):
+    return np.bincount(labels, minlength=4).tolist()
+
+
+def check_labels_belong_to_texts(texts, labels):
+    assert [text[0] for text in texts] == ["abcd"[label] for label in labels]
+
+
+def test_validation_split_is_stratified_and_complete():
+    dataset = make(counts=(60, 30, 10))
+    train, texts, labels = dataset.split_validation(fraction=0.1, seed=3)
+    assert counts_of(labels) == [6, 3, 1, 0]
+    assert counts_of(train.train_labels) == [54, 27, 9, 0]
+    assert sorted(train.train_texts + texts) == sorted(dataset.train_texts)
+    assert train.unlabelled_texts == ["u"]
+    check_labels_belong_to_texts(texts, labels)
+    check_labels_belong_to_texts(train.train_texts, train.train_labels)
+
+
+def test_same_seed_same_split():
+    dataset = make(counts=(60, 30, 10))
+    assert (
+        split_validation(dataset, 0.2, seed=1)[1]
+        == split_validation(dataset, 0.2, seed=1)[1]
+        != split_validation(dataset, 0.2, seed=2)[1]
+    )
+
+
+def test_held_out_test_split_is_noted():
+    dataset = hold_out_test(make(counts=(60, 30, 10)), 0.1, seed=0)
+    assert counts_of(dataset.test_labels) == [6, 3, 1, 0]
+    assert len(dataset.train_texts) == 90
+    assert "10 of its 100 labelled examples" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    "counts, fraction, message",
+    [
+        (COUNTS, 0.1, "Class `d`.*too few.*at least 2.*Received: 1"),
+        ((10, 5, 3), 0.1, "Holding 2 of the 18.*between 0.167 and 0.833"),
+        ((10, 5, 3), 0.95, "Holding 18 of the 18"),
+        ((10, 5, 3), 0.0, "strictly between 0 and 1"),
+        ((10, 5, 3), 1.0, "strictly between 0 and 1"),
+    ],
+)
+def test_impossible_splits(counts, fraction, message):
+    with pytest.raises(DataError, match=message):
+        make(counts=counts).split_validation(fraction, seed=0)
+
+
+@pytest.mark.parametrize(
+    "num_labels, kept",
+    [
+        (4, [1, 1, 1, 1]),
+        (10, [5, 3, 1, 1]),
+        (50, [30, 15, 4, 1]),
+        (99, [59, 30, 9, 1]),
+        (100, list(COUNTS)),
+    ],
+)
+def test_limited_labels_keep_every_class_and_every_text(num_labels, kept):
+    dataset = make()
+    limited = dataset.limit_labels(num_labels, seed=4)
+    assert counts_of(limited.train_labels) == kept
+    check_labels_belong_to_texts(limited.train_texts, limited.train_labels)
+    assert limited.unlabelled_texts[0] == "u"
+    assert sorted(limited.train_texts + limited.unlabelled_texts[1:]) == sorted(
+        dataset.train_texts
+    )
+
+
+def test_limited_labels_are_seeded():
+    dataset = make()
+    assert (
+        limit_labels(dataset, 10, seed=1).train_texts
+        == limit_labels(dataset, 10, seed=1).train_texts
+        != limit_labels(dataset, 10, seed=2).train_texts
+    )
+
+
+@pytest.mark.parametrize("num_labels", [3, 0, 101])
+def test_limit_out_of_range(num_labels):
+    with pytest.raises(
+        DataError, match=f"classes, 4,.*100, of.*Received: {num_labels}"
+    ):
+        make().limit_labels(num_labels, seed=0)

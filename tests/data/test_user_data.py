@@ -1,0 +1,207 @@
+"""A user's own files and folders."""
+
+import gzip
+import lzma
+import time
+
+import pytest
+
+from ulmfit_tf.data import DataError, load_dataset
+
+CSV = (
+    "label,id,text\r\n"
+    'pos,1,"good, ""really"""\r\n'
+    'neg,2,"two\nlines"\r\n'
+    "\r\n"
+    "pos,3,fine\r\n"
+)
+TSV = 'label\tid\ttext\npos\t1\tgood, "really"\nneg\t2\t"a ""b"" c"\n'
+JSONL = (
+    '{"label": "pos", "text": "good, \\"really\\"", "id": 1}\n\n'
+    '{"label": "neg", "text": "two\\nlines"}\n'
+    '{"label": "pos", "text": "fine"}\n'
+)
+CSV_TEXTS = ['good, "really"', "two\nlines", "fine"]
+
+
+def load(path, **arguments):
+    return load_dataset(path, test_fraction=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("reviews.csv", CSV.encode()),
+        ("bom.csv", b"\xef\xbb\xbf" + CSV.encode()),
+        ("reviews.csv.gz", gzip.compress(CSV.encode())),
+        ("reviews.csv.xz", lzma.compress(CSV.encode())),
+        ("reviews.jsonl", JSONL.encode()),
+        ("reviews.JSONL.GZ", gzip.compress(JSONL.encode())),
+    ],
+)
+def test_tables(write, name, content):
+    dataset = load(write(name, content))
+    assert dataset.train_texts == CSV_TEXTS
+    assert dataset.classes == ("neg", "pos")
+    assert dataset.train_labels.tolist() == [1, 0, 1]
+    assert dataset.test_texts is None
+
+
+def test_tsv_takes_quotes_as_text_unless_a_field_is_quoted_whole(write):
+    dataset = load(write("reviews.tsv", TSV))
+    assert dataset.train_texts == ['good, "really"', 'a "b" c']
+
+
+def test_columns_and_number_labels(write):
+    path = write("r.jsonl", '{"stars": 5, "t": "a"}\n{"stars": 1, "t": "b"}\n')
+    dataset = load(path, text_column="t", label_column="stars")
+    assert dataset.classes == ("1", "5")
+
+
+def test_long_documents(write):
+    path = write("long.csv", f"text,label\n{'word ' * 60_000},x\nb,y\n")
+    assert len(load(path).train_texts[0]) == 300_000
+
+
+def test_held_out_test_split_is_logged(write, caplog):
+    rows = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(40))
+    dataset = load_dataset(write("r.csv", "text,label\n" + rows))
+    assert len(dataset.train_texts) == 36
+    assert len(dataset.test_texts) == 4
+    assert "`r.csv` has no test split: 4 of its 40" in caplog.text
+
+
+def test_folder_of_tables(write, tmp_path):
+    write("set/train.csv", CSV)
+    write("set/test.tsv.gz", gzip.compress(TSV.encode()))
+    write("set/unlabelled.jsonl", '{"text": "who knows"}\n{"text": " "}\n')
+    dataset = load_dataset(tmp_path / "set")
+    assert dataset.train_texts == CSV_TEXTS
+    assert dataset.test_labels.tolist() == [1, 0]
+    assert dataset.unlabelled_texts == ["who knows"]
+    assert dataset.notes == ()
+
+
+def test_folder_with_two_training_tables(write, tmp_path):
+    write("set/train.csv", CSV)
+    write("set/train.tsv", TSV)
+    with pytest.raises(DataError, match="more than one `train` file"):
+        load(tmp_path / "set")
+
+
+def test_one_subfolder_per_class(write, tmp_path):
+    write("set/pos/2.txt", "good")
+    write("set/pos/1.txt", "better")
+    write("set/neg/1.txt", "bad")
+    write("set/unsup/1.txt", "who knows")
+    write("set/.git/1.txt", "no text")
+    write("set/README", "no text")
+    dataset = load(tmp_path / "set")
+    assert dataset.classes == ("neg", "pos")
+    assert dataset.train_texts == ["bad", "better", "good"]
+    assert dataset.train_labels.tolist() == [0, 1, 1]
+    assert dataset.unlabelled_texts == ["who knows"]
+
+
+def test_class_folders_in_train_and_test(write, tmp_path):
+    for name in ("train/a", "train/b", "train/unsup", "test/b", "test/a"):
+        write(f"set/{name}/1.txt", name)
+    dataset = load(tmp_path / "set")
+    assert dataset.train_texts == ["train/a", "train/b"]
+    assert dataset.test_texts == ["test/a", "test/b"]
+    assert dataset.unlabelled_texts == ["train/unsup"]
+
+
+def test_undecodable_bytes_are_replaced_and_counted(write, caplog):
+    path = write("r.csv", b"text,label\ncaf\xe9 \xff,x\ncaf\xc3\xa9,y\n")
+    assert load(path).train_texts == ["caf\ufffd \ufffd", "café"]
+    assert "2 bytes are not valid UTF-8" in caplog.text
+
+
+def test_undecodable_bytes_in_class_folders(write, tmp_path, caplog):
+    write("set/a/1.txt", b"caf\xe9")
+    write("set/b/1.txt", b"\xef\xbb\xbftea")
+    assert load(tmp_path / "set").train_texts == ["caf\ufffd", "tea"]
+    assert "1 bytes are not valid UTF-8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("e.csv", "", "`.*e.csv` is empty"),
+        ("e.csv", "text,label\n", "is empty"),
+        ("e.jsonl", "\n", "is empty"),
+        ("m.csv", "review,label\na,b\n", r"no column `text`.*'review', 'la"),
+        ("m.jsonl", '{"text": "a"}\n', "no column `label`"),
+        ("o.csv", "text,label\na,x\nb,x\n", "All labels"),
+        (
+            "i.csv",
+            "text,label\na,x\n,y\nb,\nc,y\n\n ,y\n",
+            "3 rows of .* no text or no label: lines 3, 4, 7",
+        ),
+        (
+            "i.jsonl",
+            '{"text": "a", "label": "x"}\n{"text": null, "label": "y"}\n',
+            "1 rows.*lines 2",
+        ),
+        ("n.csv", "text,label\n1.5,x\n-2,y\n", "only numbers, such as 1.5"),
+        ("n.jsonl", '{"text": 3, "label": "x"}', "must hold strings.*`int`"),
+        ("l.jsonl", '{"text": "a", "label": ["x"]}', "several labels"),
+        ("j.jsonl", '{"text": "a", "label": "x"}\n{"text', "Line 2.*not val"),
+        ("j.jsonl", "[1]\n", "Line 1.*not a JSON object.*list"),
+        ("r.csv", "text,label\na,x\nb, c,y\n", "Line 3.*3 fields"),
+        ("r.tsv", "text\tlabel\na\n", "Line 2.*1 fields.*Expected: 2"),
+        ("q.csv", 'text,label\n"a,x\nb,y\n', "Line 2.*not valid CSV"),
+        ("u.csv", "text,label\na,x\n".encode("utf-16"), "encoded as UTF-16"),
+        ("g.csv.gz", gzip.compress(CSV.encode() * 99)[:-20], "damaged or cut"),
+        ("x.csv.xz", lzma.compress(CSV.encode() * 99)[:-20], "damaged or cut"),
+        ("x.csv.gz", b"no gzip", "damaged or cut"),
+        ("a.xlsx", "", r"no format.*\.csv, \.tsv, \.jsonl"),
+    ],
+)
+def test_unusable_files(write, name, content, message):
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        load(write(name, content))
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ({"set/notes.md": "x"}, r"holds no data set.*notes\.md"),
+        ({"set/a/1.txt": "x", "set/b/1.md": "y"}, "`.*b` holds no .txt file"),
+        ({"set/a/1.txt": "x", "set/b/9.txt": " "}, r"1 files.*\['9.txt'\]"),
+        ({"set/a/1.txt": "x"}, r"All labels.*\['a'\]"),
+    ],
+)
+def test_unusable_folders(write, tmp_path, files, message):
+    for name, content in files.items():
+        write(name, content)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("trec7", "no data set `trec7`. Did you mean `trec6`"),
+        ("IMDB", "Did you mean `imdb`"),
+        ("agnews", "Did you mean `ag_news`"),
+        ("zzz", "no data set `zzz`. Expected: one of trec6.*tfds:NAME"),
+    ],
+)
+def test_unknown_names_fail_fast(name, message):
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=message):
+        load_dataset(name)
+    assert time.perf_counter() - start < 1
+
+
+def test_missing_file_names_its_neighbours(write, tmp_path):
+    write("reviews.csv", CSV)
+    with pytest.raises(DataError, match="no file.*Did you mean `reviews.csv`"):
+        load_dataset(tmp_path / "review.csv")
+
+
+def test_test_fraction_out_of_range():
+    with pytest.raises(DataError, match="`test_fraction`.*Received: 1"):
+        load_dataset("questions", test_fraction=1)

@@ -1,0 +1,60 @@
+"""Number format and devices of a run."""
+
+import pathlib
+
+import keras
+
+from trainers.command_line import UserError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+STRATEGIES = ("auto", "none", "mirrored")
+
+
+def dtype_policy(precision):
+    """Returns the Keras dtype policy for a `--precision`.
+
+    `"auto"` takes bfloat16 where the processor or every GPU multiplies it
+    natively, and float32 elsewhere.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if has_native_bfloat16() else "float32"
+    return "mixed_bfloat16" if precision == "bfloat16" else "float32"
+
+
+def has_native_bfloat16():
+    """Whether bfloat16 products run at full speed where TensorFlow runs."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        # From compute capability 8.0 (Ampere) on.
+        details = [tf.config.experimental.get_device_details(g) for g in gpus]
+        return all(
+            detail.get("compute_capability", (0, 0)) >= (8, 0)
+            for detail in details
+        )
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def distribution(strategy):
+    """Returns the `tf.distribute.Strategy` for a `--strategy`."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    if strategy == "none" or (strategy == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def seed_everything(seed):
+    """Seeds Python, NumPy and Keras, so that a run can be repeated."""
+    if not 0 <= seed < 2**32:
+        raise UserError(
+            f"`--seed` must lie between 0 and 4294967295. Received: {seed}."
+        )
+    keras.utils.set_random_seed(seed)

@@ -1,0 +1,190 @@
+"""Pretrains a language model on a corpus, or fine-tunes one.
+
+python -m trainers.language_model --corpus wikipedia-en-2015 --output runs/lm
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+
+from trainers import command_line
+
+_log = logging.getLogger("trainers")
+
+
+def parse_arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.language_model",
+        description="Pretrains an AWD-LSTM language model on a corpus.",
+    )
+    add = parser.add_argument
+    add("--corpus", help="registered name, file, folder or glob of texts")
+    add("--output", help="new run folder")
+    add("--resume", metavar="DIR", help="run folder to continue")
+    add("--data-dir", help="where registered corpora are looked for")
+    add("--text-column", default="text", help="column of CSV, TSV, JSONL")
+    add("--preset", default="compact", help="compact or paper")
+    add(
+        "--direction",
+        default="forward",
+        choices=("forward", "backward"),
+    )
+    add("--pretrained", nargs="+", help="fine-tune this language model")
+    add("--vocabulary-size", type=int, default=20000, help="words at most")
+    add("--min-frequency", type=int, default=3)
+    add("--validation-fraction", type=float, default=0.005)
+    add("--epochs", type=int, default=1)
+    add("--max-steps", type=int, default=0, help="0: no limit")
+    add("--batch-size", type=int, default=64)
+    add("--learning-rate", type=float, default=0.004)
+    add("--decay-factor", type=float, default=1.0)
+    add(
+        "--dropout-multiplier",
+        type=float,
+        default=0.5,
+        help="times the rates of language model fine-tuning",
+    )
+    add(
+        "--sample-size",
+        type=int,
+        default=2048,
+        help="words of the sampled softmax; 0 for the full softmax",
+    )
+    add("--precision", default="auto", help="auto, float32 or bfloat16")
+    add("--strategy", default="auto", help="auto, none or mirrored")
+    add("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    if arguments.resume is None:
+        for needed in ("corpus", "output"):
+            if getattr(arguments, needed) is None:
+                parser.error(f"--{needed} is needed, unless with --resume")
+    return arguments
+
+
+def main(argv):
+    arguments = parse_arguments(argv)
+    directory, settings = command_line.open_run(
+        arguments.output, arguments.resume, vars(arguments)
+    )
+    settings = argparse.Namespace(**settings)
+    started = time.monotonic()
+
+    from trainers import hardware
+    from trainers.language_model_stage import (
+        LanguageModelRecipe,
+        train_language_model,
+    )
+    from ulmfit_tf import models, pretrained
+
+    hardware.seed_everything(settings.seed)
+    start = None
+    if settings.pretrained:
+        start = pretrained.load_pretrained(
+            settings.pretrained, settings.direction
+        )
+    tokenizer, train, validation = _prepare_text(settings, start)
+    architecture = (
+        start.architecture
+        if start
+        else models.ARCHITECTURES[settings.preset]
+    )
+    vocabulary_size = len(tokenizer.vocabulary)
+    _log.info(
+        "%s tokens to train on, %s to validate on, %s words",
+        f"{train.offsets[-1]:,}",
+        f"{validation.offsets[-1]:,}",
+        f"{vocabulary_size:,}",
+    )
+    fields = {f.name for f in dataclasses.fields(LanguageModelRecipe)}
+    recipe = LanguageModelRecipe(
+        **{k: v for k, v in vars(settings).items() if k in fields}
+    )
+    if recipe.sample_size >= vocabulary_size:
+        recipe = dataclasses.replace(recipe, sample_size=0)
+    weights, records = train_language_model(
+        architecture,
+        vocabulary_size,
+        start and start.weights,
+        train,
+        validation,
+        recipe,
+        directory / "training",
+        direction=settings.direction,
+        seed=settings.seed,
+        policy=hardware.dtype_policy(settings.precision),
+        strategy=hardware.distribution(settings.strategy),
+    )
+    model = pretrained.PretrainedLanguageModel(
+        architecture, settings.direction, tokenizer, weights
+    )
+    model_directory = directory / settings.direction
+    if not model_directory.exists():
+        model.save(model_directory)
+    figures = {
+        "corpus": settings.corpus,
+        "direction": settings.direction,
+        "validation_perplexity": round(records[-1]["val_perplexity"], 3),
+        "seconds": round(time.monotonic() - started, 1),
+        "run_dir": str(directory),
+        "language_model": str(model_directory),
+    }
+    command_line.write_json(
+        directory / "metrics.json", {**figures, "records": records}
+    )
+    return figures
+
+
+def _prepare_text(settings, start):
+    """Returns the tokenizer and the tokenized training and held-out text."""
+    from ulmfit_tf import data, text
+    from ulmfit_tf.data.download import default_cache_dir
+    from ulmfit_tf.data.token_cache import cached_corpus
+
+    corpus = {"name_or_path": settings.corpus, "data_dir": settings.data_dir}
+    files = data.corpus_files(**corpus)
+    identity = data.fingerprint(files)
+
+    def documents():
+        return data.iter_documents(
+            **corpus, text_column=settings.text_column
+        )
+
+    cache = default_cache_dir() / "corpora"
+    if start is not None:
+        tokenizer = start.tokenizer
+    else:
+        key = _digest(identity, settings.vocabulary_size, settings.min_frequency)
+        path = cache / key / "vocabulary.txt"
+        if not path.exists():
+            _log.info("counting words")
+            counts = text.count_tokens(text.split_words, documents(), 256)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text.Vocabulary.build(
+                counts, settings.vocabulary_size, settings.min_frequency
+            ).save(path)
+        tokenizer = text.WordTokenizer(text.Vocabulary.load(path))
+    every = max(2, round(1 / settings.validation_fraction))
+    key = _digest(identity, tokenizer.vocabulary.fingerprint(), every)
+
+    def part(held_out):
+        def texts():
+            for index, document in enumerate(documents()):
+                if (index % every == every - 1) == held_out:
+                    yield document
+
+        name = "validation" if held_out else "training"
+        _log.info("tokenizing the %s text, unless it is cached", name)
+        return cached_corpus(cache / key / name, key, texts, tokenizer)
+
+    return tokenizer, part(False), part(True)
+
+
+def _digest(*parts):
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

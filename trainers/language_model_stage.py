@@ -1,0 +1,179 @@
+"""Training of a language model: from scratch or fine-tuning (stage two)."""
+
+import dataclasses
+import logging
+import math
+import pathlib
+
+import keras
+import numpy as np
+
+from trainers.optimizers import group_optimizers, staged_schedules
+from trainers.progress import GroupRates, Progress
+from ulmfit_tf import models, training
+from ulmfit_tf.data.lm_stream import LanguageModelStream
+
+_log = logging.getLogger("trainers")
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageModelRecipe:
+    """How a language model is trained.
+
+    Attributes:
+        epochs: Passes over the text.
+        max_steps: Optimizer steps at most; 0 for no limit but the epochs.
+        batch_size: Streams read in parallel, over all replicas.
+        learning_rate: Highest rate of the last layer group.
+        decay_factor: A group's rate over that of the group below.
+        cut_frac: Of the slanted triangle.
+        ratio: Of the slanted triangle.
+        weight_decay: Decoupled.
+        global_clipnorm: Norm that all gradients together may have.
+        dropout_multiplier: Scales `models.LANGUAGE_MODEL_DROPOUTS`.
+        activation_l2: Weight of AR.
+        temporal_l2: Weight of TAR.
+        sample_size: Words of the sampled softmax; 0 for the full one.
+        steps_per_report: Epochs longer than this are reported, validated and
+            saved in parts of about this many steps.
+    """
+
+    epochs: int = 15
+    max_steps: int = 0
+    batch_size: int = 64
+    learning_rate: float = 0.004
+    decay_factor: float = 2.6
+    cut_frac: float = 0.1
+    ratio: float = 32.0
+    weight_decay: float = 1e-7
+    global_clipnorm: float = 0.3
+    dropout_multiplier: float = 1.0
+    activation_l2: float = 2.0
+    temporal_l2: float = 1.0
+    sample_size: int = 0
+    steps_per_report: int = 500
+
+
+def train_language_model(
+    architecture,
+    vocabulary_size,
+    weights,
+    train_corpus,
+    validation_corpus,
+    recipe,
+    directory,
+    *,
+    direction="forward",
+    seed=0,
+    policy="float32",
+    strategy=None,
+):
+    """Trains a language model, resuming where a killed run stopped.
+
+    Args:
+        architecture: `models.Architecture`.
+        vocabulary_size: Int.
+        weights: Dict of arrays to start from, or `None` for new ones.
+        train_corpus: `TokenizedCorpus`.
+        validation_corpus: `TokenizedCorpus`, or `None`.
+        recipe: `LanguageModelRecipe`.
+        directory: Folder for the training state and TensorBoard logs.
+        direction: `"forward"` or `"backward"`.
+        seed: Int.
+        policy: Keras dtype policy.
+        strategy: Optional `tf.distribute.Strategy`.
+
+    Returns:
+        `(weights, records)`: dict of arrays, and the logs of each epoch.
+    """
+    import tensorflow as tf
+
+    strategy = strategy or tf.distribute.get_strategy()
+    directory = pathlib.Path(directory)
+    backward = direction == "backward"
+    stream = LanguageModelStream(
+        train_corpus, recipe.batch_size, backward=backward, seed=seed
+    )
+    total_steps = recipe.epochs * stream.steps_per_epoch
+    if recipe.max_steps:
+        total_steps = min(total_steps, recipe.max_steps)
+    reports = recipe.epochs
+    if stream.steps_per_epoch > recipe.steps_per_report:
+        reports = math.ceil(total_steps / recipe.steps_per_report)
+    steps_per_report = math.ceil(total_steps / reports)
+
+    keras.utils.set_random_seed(seed)
+    replicas = strategy.num_replicas_in_sync
+    with strategy.scope():
+        model = models.LanguageModel(
+            vocabulary_size,
+            architecture,
+            batch_size=recipe.batch_size // replicas,
+            dropouts=models.LANGUAGE_MODEL_DROPOUTS.scaled(
+                recipe.dropout_multiplier
+            ),
+            activation_l2=recipe.activation_l2,
+            temporal_l2=recipe.temporal_l2,
+            sample_size=recipe.sample_size or None,
+            dtype=policy,
+        )
+        model.build()
+        variables = models.language_model_weights(model)
+        if weights is not None:
+            models.set_weights(variables, weights)
+        groups = model.layer_groups
+        rates = training.discriminative_rates(
+            recipe.learning_rate, len(groups), recipe.decay_factor
+        )
+        schedules = staged_schedules(
+            [training.Stage(reports, tuple(range(len(groups))))],
+            steps_per_report,
+            rates,
+            recipe.cut_frac,
+            recipe.ratio,
+        )
+        optimizers = group_optimizers(schedules, recipe.weight_decay)
+        model.compile(
+            optimizer=training.DiscriminativeOptimizer(
+                model, groups, optimizers, recipe.global_clipnorm
+            )
+        )
+    state = training.TrainingState(directory / "training_state.npz")
+    if state.restore(model):
+        _log.info("%s: resumed at step %d", directory.name, state.step)
+    fit = {}
+    if validation_corpus is not None:
+        evaluation = LanguageModelStream(
+            validation_corpus, recipe.batch_size, backward=backward
+        )
+        fit = {
+            "validation_data": evaluation.dataset(),
+            "validation_steps": evaluation.steps_per_epoch,
+        }
+    tokens = int(train_corpus.offsets[-1]) / stream.steps_per_epoch
+    records = training.resumable_fit(
+        model,
+        stream.dataset,
+        steps_per_report,
+        reports,
+        state,
+        callbacks=[
+            GroupRates(optimizers),
+            Progress(
+                f"{direction} language model",
+                state,
+                reports * steps_per_report,
+                tokens_per_step=tokens,
+            ),
+            keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
+        ],
+        **fit,
+    )
+    arrays = models.get_weights(variables)
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise FloatingPointError(
+            "The language model's weights are no longer finite. Lower the "
+            f"learning rate ({recipe.learning_rate}) or use "
+            "`--precision float32`."
+        )
+    return arrays, records

@@ -1,0 +1,56 @@
+"""Optimizers of the fine-tuning stages."""
+
+import keras
+
+from ulmfit_tf import training
+
+
+def group_optimizers(
+    schedules, weight_decay, beta_1=0.7, beta_2=0.99
+):
+    """Returns one Adam a group of layers.
+
+    Betas of Howard & Ruder (2018), section 4.1; weight decay is decoupled,
+    as in the authors' scripts.
+    """
+    return [
+        keras.optimizers.Adam(
+            schedule,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            weight_decay=weight_decay or None,
+        )
+        for schedule in schedules
+    ]
+
+
+def staged_schedules(
+    stages, steps_per_epoch, rates, cut_frac, ratio
+):
+    """Returns a schedule for each group: a slanted triangle a stage.
+
+    A group's schedule counts only the steps in which the group is trained,
+    so it holds the triangles of just those stages.
+
+    Args:
+        stages: List of `training.Stage`s.
+        steps_per_epoch: Int.
+        rates: List with the highest rate of each group.
+        cut_frac: Float, see `training.SlantedTriangular`.
+        ratio: Float, see `training.SlantedTriangular`.
+    """
+    schedules = []
+    for group, rate in enumerate(rates):
+        steps = [
+            stage.epochs * steps_per_epoch
+            for stage in stages
+            if group in stage.groups
+        ]
+        # A group that is never trained needs an optimizer all the same.
+        steps = steps or [1]
+        triangles = [
+            training.SlantedTriangular(rate, count, cut_frac, ratio)
+            for count in steps
+        ]
+        schedules.append(training.ScheduleSequence(triangles, steps))
+    return schedules

@@ -1,0 +1,212 @@
+"""Documents laid out in chunks, and batches of documents of like length."""
+
+import numpy as np
+import tensorflow as tf
+
+from ulmfit_tf.text import PADDING_ID
+
+CHUNK_LENGTH = 70
+# Batches narrower than a chunk are rounded up to one of few widths, which
+# keeps the number of shapes that anything compiles for small.
+_WIDTH_STEP = 8
+
+
+def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
+    """Lays token ids out for `TextClassifier`: whole chunks, ends aligned.
+
+    Chunks are counted from a document's end, as its last tokens are the ones
+    that are pooled. Its first chunk may be short and is padded on the right,
+    as cuDNN wants it; whole chunks of padding come before. So the layout of
+    a document's own chunks does not depend on the others. Batches in which
+    no document is longer than a chunk are padded on the right instead, up to
+    a multiple of 8.
+
+    Args:
+        documents: Ragged int tensor `(batch, None)`.
+        chunk_length: Int.
+
+    Returns:
+        Int32 tensor `(batch, timesteps)`, at least one timestep wide.
+    """
+    documents = tf.cast(documents, tf.int32)
+    lengths = tf.cast(documents.row_lengths(), tf.int32)
+    longest = tf.reduce_max(tf.concat([lengths, [1]], 0))
+    num_chunks = _ceiling(longest, chunk_length)
+    width = tf.cond(
+        num_chunks > 1,
+        lambda: num_chunks * chunk_length,
+        lambda: tf.minimum(
+            _ceiling(longest, _WIDTH_STEP) * _WIDTH_STEP, chunk_length
+        ),
+    )
+    # Where each document's tokens go: the first, short chunk from the start
+    # of its slot, the rest up to the end.
+    own_chunks = tf.where(num_chunks > 1, _ceiling(lengths, chunk_length), 0)
+    start = tf.where(num_chunks > 1, width - own_chunks * chunk_length, 0)
+    gap = tf.where(num_chunks > 1, own_chunks * chunk_length - lengths, 0)
+    first_length = tf.where(gap > 0, chunk_length - gap, 0)
+    rows = tf.cast(documents.value_rowids(), tf.int32)
+    index = tf.range(tf.size(rows)) - tf.cast(
+        tf.gather(documents.row_starts(), rows), tf.int32
+    )
+    shift = tf.where(
+        index < tf.gather(first_length, rows), 0, tf.gather(gap, rows)
+    )
+    column = tf.gather(start, rows) + index + shift
+    return tf.tensor_scatter_nd_update(
+        tf.fill([tf.size(lengths), width], PADDING_ID),
+        tf.stack([rows, column], axis=1),
+        documents.flat_values,
+    )
+
+
+def _ceiling(value, divisor):
+    return (value + divisor - 1) // divisor
+
+
+class DocumentBatches:
+    """Batches of documents of like length, shuffled anew each epoch.
+
+    An epoch's documents are shuffled and sorted by length within pools of 50
+    batches; the batches are then shuffled. Everything is determined by `seed`
+    and the step, so training can be resumed anywhere.
+
+    Args:
+        corpus: `TokenizedCorpus`, each document of at least one token.
+        labels: Float array `(documents, classes)`.
+        batch_size: Int, documents of a batch at most. The batches of an
+            epoch differ by one document at most.
+        backward: Bool, whether documents are read from their end.
+        chunk_length: Int, see `chunk_documents`.
+        seed: Int.
+        document_weights: Optional float array `(documents,)`.
+        num_replicas: Int; every batch holds a multiple of it, so that all
+            replicas have the same number of documents. Up to
+            `num_replicas - 1` documents are left out of an epoch.
+    """
+
+    POOL = 50
+
+    def __init__(
+        self,
+        corpus,
+        labels,
+        batch_size,
+        backward=False,
+        chunk_length=CHUNK_LENGTH,
+        seed=0,
+        document_weights=None,
+        num_replicas=1,
+    ):
+        self.corpus = corpus
+        self.labels = labels
+        self.batch_size = batch_size
+        self.backward = backward
+        self.chunk_length = chunk_length
+        self.seed = seed
+        self.document_weights = (
+            np.ones(len(corpus), "float32")
+            if document_weights is None
+            else document_weights
+        )
+        self.num_replicas = num_replicas
+        units = len(corpus) // num_replicas
+        if units < 1:
+            raise ValueError(
+                "Every replica needs a document in each batch. Received: "
+                f"{len(corpus)} documents for {num_replicas} replicas."
+            )
+        self._units_per_batch = max(1, batch_size // num_replicas)
+        self.steps_per_epoch = -(-units // self._units_per_batch)
+
+    def _epoch(self, epoch):
+        """Returns the epoch's batches as a list of arrays of indices."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.corpus))
+        units = len(order) // self.num_replicas
+        order = order[: units * self.num_replicas]
+        lengths = self.corpus.lengths
+        pool = self.POOL * self._units_per_batch * self.num_replicas
+        order = np.concatenate(
+            [
+                part[np.argsort(-lengths[part], kind="stable")]
+                for part in np.split(order, range(pool, len(order), pool))
+            ]
+        )
+        groups = np.array_split(
+            order.reshape(-1, self.num_replicas), self.steps_per_epoch
+        )
+        return [groups[i].ravel() for i in rng.permutation(len(groups))]
+
+    def _batches(self, first_step):
+        epoch, first = divmod(first_step, self.steps_per_epoch)
+        while True:
+            for indices in self._epoch(epoch)[first:]:
+                documents = [self.corpus[i] for i in indices]
+                if self.backward:
+                    documents = [ids[::-1] for ids in documents]
+                yield (
+                    np.concatenate(documents).astype("int32"),
+                    np.array([len(ids) for ids in documents], "int64"),
+                    self.labels[indices].astype("float32"),
+                    self.document_weights[indices].astype("float32"),
+                )
+            epoch, first = epoch + 1, 0
+
+    def dataset(self, first_step=0):
+        """Returns an endless `tf.data.Dataset` from a global step on.
+
+        Its elements are `(token_ids, labels, weights)` of shapes `(batch,
+        timesteps)`, `(batch, classes)` and `(batch,)`.
+        """
+        dataset = tf.data.Dataset.from_generator(
+            lambda: self._batches(first_step),
+            output_signature=(
+                tf.TensorSpec((None,), tf.int32),
+                tf.TensorSpec((None,), tf.int64),
+                tf.TensorSpec((None, self.labels.shape[1]), tf.float32),
+                tf.TensorSpec((None,), tf.float32),
+            ),
+        )
+
+        def lay_out(ids, lengths, labels, weights):
+            documents = tf.RaggedTensor.from_row_lengths(ids, lengths)
+            return (
+                chunk_documents(documents, self.chunk_length),
+                labels,
+                weights,
+            )
+
+        return dataset.map(lay_out).prefetch(8)
+
+
+def predict_in_length_order(
+    predict, corpus, batch_size, backward=False, chunk_length=CHUNK_LENGTH
+):
+    """Runs a function over batches of like length; results in given order.
+
+    Args:
+        predict: Callable from int32 `(batch, timesteps)` to an array
+            `(batch, ...)`.
+        corpus: `TokenizedCorpus`.
+        batch_size: Int, documents of a batch.
+        backward: Bool, whether documents are read from their end.
+        chunk_length: Int, see `chunk_documents`.
+
+    Returns:
+        Array `(documents, ...)`.
+    """
+    order = np.argsort(-corpus.lengths, kind="stable")
+    parts = []
+    for start in range(0, len(order), batch_size):
+        documents = [corpus[i] for i in order[start : start + batch_size]]
+        if backward:
+            documents = [ids[::-1] for ids in documents]
+        ragged = tf.RaggedTensor.from_row_lengths(
+            np.concatenate(documents), [len(ids) for ids in documents]
+        )
+        parts.append(
+            np.asarray(predict(chunk_documents(ragged, chunk_length)))
+        )
+    results = np.concatenate(parts)
+    return results[np.argsort(order, kind="stable")]

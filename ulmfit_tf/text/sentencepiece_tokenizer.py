@@ -1,0 +1,182 @@
+"""Subword tokenizer: a SentencePiece unigram model inside the graph."""
+
+import io
+import itertools
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+import sentencepiece
+import tensorflow as tf
+import tensorflow_text
+from google.protobuf import message
+from sentencepiece import sentencepiece_model_pb2
+
+from ulmfit_tf.text import rules
+from ulmfit_tf.text.vocabulary import BEGIN_ID
+from ulmfit_tf.text.vocabulary import PADDING_ID
+from ulmfit_tf.text.vocabulary import SPECIAL_TOKENS
+from ulmfit_tf.text.vocabulary import UNKNOWN_ID
+from ulmfit_tf.text.vocabulary import Vocabulary
+
+_MODEL_TYPES = sentencepiece_model_pb2.TrainerSpec.ModelType
+_BATCH = 1024
+
+
+class SentencePieceTokenizer(tf.Module):
+    """Turns texts into subword ids with a SentencePiece unigram model.
+
+    HTML remains and control characters are removed as in `WordTokenizer`;
+    everything else, letter case included, is the model's own
+    normalisation. The other rules of fastai are not applied. The model
+    travels inside the SavedModel's graph; whoever loads that needs
+    TensorFlow Text, which TF Serving has.
+
+    A text never fails, its ids do not depend on the rest of the batch, and
+    `PADDING_ID` is never returned.
+
+    Args:
+        model: The serialized model, as `train_sentencepiece` returns it.
+
+    Call arguments:
+        texts: String tensor `(batch,)`; invalid UTF-8 is replaced.
+
+    Output shape:
+        Ragged int32 tensor `(batch, None)`; each document begins with
+        `BEGIN_ID`.
+
+    Raises:
+        ValueError: If `model` is not a unigram model that begins with
+            `SPECIAL_TOKENS`, or `texts` is not of rank 1.
+
+    Example:
+
+    >>> model = train_sentencepiece(texts, vocabulary_size=8000)
+    >>> token_ids = SentencePieceTokenizer(model)(["A question?"])
+    """
+
+    def __init__(self, model: bytes) -> None:
+        super().__init__(name="sentencepiece_tokenizer")
+        self._vocabulary = _read_vocabulary(model)
+        self._model = model
+        self._tokenizer = tensorflow_text.FastSentencepieceTokenizer(model)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's pieces, in the order of their ids."""
+        return self._vocabulary
+
+    @property
+    def model(self) -> bytes:
+        """The serialized model."""
+        return self._model
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the pieces; unknown characters are `xxunk`.
+
+        Args:
+            texts: String tensor `(batch,)`.
+
+        Returns:
+            Ragged string tensor `(batch, None)`.
+        """
+        ids = self(texts)
+        pieces = tf.constant(self._vocabulary.tokens)
+        return ids.with_values(tf.gather(pieces, ids.values))
+
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        texts = rules.normalize(texts)
+        ids = self._tokenizer.tokenize(texts)
+        ids = tf.where(ids == PADDING_ID, UNKNOWN_ID, ids)
+        begins = tf.fill([tf.size(texts), 1], BEGIN_ID)
+        return tf.concat([begins, ids], axis=1).with_row_splits_dtype(tf.int64)
+
+
+def train_sentencepiece(
+    texts: Iterable[str],
+    vocabulary_size: int,
+    lowercase: bool = False,
+    character_coverage: float = 0.9995,
+) -> bytes:
+    """Trains a unigram model whose first ids are the special tokens.
+
+    The same texts give the same model, byte for byte.
+
+    Args:
+        texts: The corpus, one string a document; held in memory.
+        vocabulary_size: Number of pieces, special tokens included.
+        lowercase: Whether the model folds letter case (`nmt_nfkc_cf`
+            normalisation instead of `nmt_nfkc`).
+        character_coverage: Fraction of the corpus' characters that the
+            pieces cover; the rest is unknown. SentencePiece's default.
+
+    Returns:
+        The serialized model, for `SentencePieceTokenizer`.
+
+    Raises:
+        ValueError: If the corpus does not yield that many pieces.
+    """
+    writer = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_normalized(texts),
+            model_writer=writer,
+            model_type="unigram",
+            vocab_size=vocabulary_size,
+            character_coverage=character_coverage,
+            normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
+            unk_id=0,
+            unk_piece=SPECIAL_TOKENS[0],
+            pad_id=1,
+            pad_piece=SPECIAL_TOKENS[1],
+            bos_id=2,
+            bos_piece=SPECIAL_TOKENS[2],
+            eos_id=3,
+            eos_piece=SPECIAL_TOKENS[3],
+            user_defined_symbols=list(SPECIAL_TOKENS[4:]),
+            # Bytes; SentencePiece silently skips longer lines.
+            max_sentence_length=1 << 24,
+            # More threads would make the result depend on their number.
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            "SentencePiece could not train on these texts. Received: "
+            f"vocabulary_size={vocabulary_size}. {error}"
+        ) from error
+    return writer.getvalue()
+
+
+def _normalized(texts: Iterable[str]) -> Iterator[str]:
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, _BATCH)):
+        for text in rules.normalize(tf.constant(batch)).numpy():
+            yield text.decode("utf-8")
+
+
+def _read_vocabulary(model: bytes) -> Vocabulary:
+    try:
+        proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    except (message.DecodeError, TypeError) as error:
+        raise ValueError(
+            "`model` must be the bytes of a SentencePiece model. Received: "
+            f"{type(model).__name__}, which cannot be parsed. Pass the "
+            "content of the `.model` file, whole."
+        ) from error
+    # FastSentencepieceTokenizer gives wrong ids for the other types.
+    if proto.trainer_spec.model_type != _MODEL_TYPES.UNIGRAM:
+        kind = _MODEL_TYPES.Name(proto.trainer_spec.model_type)
+        raise ValueError(
+            "`model` must be a SentencePiece unigram model: the fast "
+            "tokenizer that runs in the graph would silently return wrong "
+            f"ids for another type. Received: model_type={kind}. Train one "
+            "with `train_sentencepiece`, or with SentencePiece's "
+            "`model_type='unigram'`."
+        )
+    try:
+        return Vocabulary(piece.piece for piece in proto.pieces)
+    except ValueError as error:
+        raise ValueError(
+            "The SentencePiece model's pieces are not a vocabulary. "
+            f"{error} Train the model with `train_sentencepiece`."
+        ) from error
