@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -21,7 +22,7 @@ class TinyReviews(tfds.core.GeneratorBasedBuilder):
                 {
                     "review": tfds.features.Text(),
                     "label": tfds.features.ClassLabel(names=["neg", "pos"]),
-                    "stars": tfds.features.Scalar("int64"),
+                    "stars": tfds.features.Scalar(dtype=np.int64),
                 }
             ),
         )

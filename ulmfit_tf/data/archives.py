@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.data.files import DAMAGE
+from ulmfit_tf.data.files import open_binary
 
 
 def read_members(
@@ -29,7 +29,14 @@ def read_members(
             that would be extracted outside of its folder.
     """
     try:
-        with tarfile.open(path, "r|*") as archive:
+        # Not left to `tarfile`: it takes a compressed stream that ends early
+        # between two members for the end of the archive.
+        with (
+            open_binary(path) as file,
+            tarfile.open(
+                fileobj=file, mode="r|", bufsize=1 << 20
+            ) as archive,
+        ):
             for member in archive:
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
@@ -41,13 +48,8 @@ def read_members(
                     )
                 if member.isfile() and wanted(member.name):
                     yield member.name, archive.extractfile(member)
-    except (tarfile.TarError, *DAMAGE) as error:
+    except tarfile.TarError as error:
         raise DataError(
             f"`{path}` is damaged or cut short. Expected: a complete tar "
             f"archive. Received: {error}. Delete it and fetch it again."
-        ) from error
-    except OSError as error:
-        raise DataError(
-            f"`{path}` could not be read: {error}. Check the path and its "
-            "permissions."
         ) from error

@@ -15,8 +15,10 @@ logger = logging.getLogger(__name__)
 
 COMPRESSIONS = {".gz": gzip.open, ".xz": lzma.open}
 
+_OPENERS = {**COMPRESSIONS, ".tgz": gzip.open}
+
 # What `gzip`, `lzma` and `zlib` raise on a file cut short or damaged.
-DAMAGE = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
+_DAMAGE = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 def data_suffix(path: Path) -> str:
@@ -28,17 +30,17 @@ def data_suffix(path: Path) -> str:
 
 @contextlib.contextmanager
 def open_binary(path: Path) -> Iterator[BinaryIO]:
-    """Opens a plain, `.gz` or `.xz` file to read its bytes.
+    """Opens a plain, `.gz`, `.tgz` or `.xz` file to read its bytes.
 
     Raises:
         DataError: If the file cannot be read or its compression is damaged;
             also when the damage shows only while the caller reads.
     """
-    opener = COMPRESSIONS.get(path.suffix.lower(), open)
+    opener = _OPENERS.get(path.suffix.lower(), open)
     try:
         with opener(path, "rb") as file:
             yield file
-    except DAMAGE as error:
+    except _DAMAGE as error:
         raise DataError(
             f"`{path}` is damaged or cut short. Expected: a complete "
             f"`{path.suffix}` file. Received: {error}. Delete it and fetch "

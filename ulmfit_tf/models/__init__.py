@@ -1,5 +1,6 @@
 """AWD-LSTM language model and text classifier."""
 
+from ulmfit_tf.models.bidirectional import BidirectionalPair
 from ulmfit_tf.models.classifier import TextClassifier
 from ulmfit_tf.models.encoder import AWDLSTMEncoder
 from ulmfit_tf.models.language_model import LanguageModel
@@ -12,6 +13,7 @@ from ulmfit_tf.models.presets import (
     Dropouts,
 )
 from ulmfit_tf.models.weights import (
+    classifier_weights,
     encoder_weights,
     get_weights,
     language_model_weights,
@@ -24,10 +26,12 @@ __all__ = [
     "LANGUAGE_MODEL_DROPOUTS",
     "AWDLSTMEncoder",
     "Architecture",
+    "BidirectionalPair",
     "Dropouts",
     "LanguageModel",
     "Perplexity",
     "TextClassifier",
+    "classifier_weights",
     "encoder_weights",
     "get_weights",
     "language_model_weights",

@@ -55,3 +55,12 @@ def set_weights(variables, arrays):
             )
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def classifier_weights(model):
+    """Returns a classifier's variables by name in a weights file."""
+    named = encoder_weights(model.encoder)
+    for layer in model.head.layers:
+        for variable in layer.weights:
+            named[f"{layer.name}/{variable.name}"] = variable
+    return named

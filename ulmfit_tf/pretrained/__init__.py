@@ -1,8 +1,17 @@
-"""Pretrained language models: their format and the shipped ones."""
+"""Model directories: pretrained language models, trained classifiers."""
 
+from ulmfit_tf.pretrained.classifier_files import (
+    TrainedClassifier,
+    document_probabilities,
+)
 from ulmfit_tf.pretrained.language_model_files import (
     PretrainedLanguageModel,
     load_pretrained,
 )
 
-__all__ = ["PretrainedLanguageModel", "load_pretrained"]
+__all__ = [
+    "PretrainedLanguageModel",
+    "TrainedClassifier",
+    "document_probabilities",
+    "load_pretrained",
+]

@@ -1,16 +1,10 @@
-"""The directory format of pretrained language models."""
+"""Pretrained language models: loading by name and saving."""
 
 import dataclasses
-import hashlib
-import json
-import os
 import pathlib
-import shutil
-import tempfile
 
-import numpy as np
-
-from ulmfit_tf import models, text
+from ulmfit_tf import models
+from ulmfit_tf.pretrained.directories import read_model, write_model
 
 _FORMAT = "ulmfit_tf.language_model"
 _VERSION = 1
@@ -42,35 +36,19 @@ class PretrainedLanguageModel:
             model_card: Str, Markdown.
             dtype: `"float32"` or `"float16"`, the weights' type on disk.
         """
-        directory = pathlib.Path(directory)
-        if directory.exists():
-            raise FileExistsError(
-                f"`{directory}` exists already and is left as it is. Choose "
-                "another directory or remove it first."
-            )
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        beside = pathlib.Path(
-            tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
+        config = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "architecture": dataclasses.asdict(self.architecture),
+            "direction": self.direction,
+        }
+        write_model(
+            directory,
+            config,
+            self.tokenizer,
+            {name: array.astype(dtype) for name, array in self.weights.items()},
+            [("model_card.md", model_card)],
         )
-        try:
-            text.save_tokenizer(self.tokenizer, beside)
-            arrays = {k: v.astype(dtype) for k, v in self.weights.items()}
-            np.savez(beside / "weights.npz", **arrays)
-            config = {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "architecture": dataclasses.asdict(self.architecture),
-                "direction": self.direction,
-                "sha256": {"weights.npz": _sha256(beside / "weights.npz")},
-            }
-            (beside / "config.json").write_text(json.dumps(config, indent=2))
-            (beside / "model_card.md").write_text(model_card)
-            # `mkdtemp` makes folders that nobody else may read.
-            os.chmod(beside, 0o755)
-            os.replace(beside, directory)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
 
 
 def load_pretrained(name_or_directory, direction="forward"):
@@ -89,42 +67,16 @@ def load_pretrained(name_or_directory, direction="forward"):
             its format is newer, or a file is damaged.
     """
     directory = _find(name_or_directory, direction)
-    try:
-        config = json.loads((directory / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"`{directory / 'config.json'}` cannot be read as the "
-            f"configuration of a language model: {error}."
-        ) from error
-    if config.get("format") != _FORMAT:
-        raise ValueError(
-            f"`{directory}` does not hold a language model of this project: "
-            f"`format` in its config.json is {config.get('format')!r}, not "
-            f"{_FORMAT!r}."
-        )
-    if config.get("version") != _VERSION:
-        raise ValueError(
-            f"`{directory}` has format version {config.get('version')!r}; "
-            f"this release reads version {_VERSION}. Update ulmfit_tf."
-        )
+    config, tokenizer, weights = read_model(directory, _FORMAT, _VERSION)
     if config["direction"] != direction:
         raise ValueError(
             f"`{directory}` holds a {config['direction']} language model, "
             f"but a {direction} one is needed."
         )
-    weights_path = directory / "weights.npz"
-    expected = config["sha256"]["weights.npz"]
-    if not weights_path.exists() or _sha256(weights_path) != expected:
-        raise ValueError(
-            f"`{weights_path}` is missing or damaged: its SHA-256 is not the "
-            f"{expected} that config.json names. Fetch the model again."
-        )
-    with np.load(weights_path, allow_pickle=False) as file:
-        weights = {name: file[name].astype("float32") for name in file.files}
     return PretrainedLanguageModel(
         models.Architecture(**config["architecture"]),
         config["direction"],
-        text.load_tokenizer(directory),
+        tokenizer,
         weights,
     )
 
@@ -144,7 +96,3 @@ def _find(name_or_directory, direction):
         "config.json. Make one with `python -m trainers.language_model`, or "
         "train without: `--pretrained none`."
     )
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()

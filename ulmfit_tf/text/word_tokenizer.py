@@ -7,12 +7,15 @@ import tensorflow as tf
 
 from ulmfit_tf.text import rules
 from ulmfit_tf.text import word_splitting
+from ulmfit_tf.text.vocabulary import BEGIN_ID
 from ulmfit_tf.text.vocabulary import PADDING_ID
 from ulmfit_tf.text.vocabulary import SPECIAL_TOKENS
 from ulmfit_tf.text.vocabulary import UNKNOWN_ID
 from ulmfit_tf.text.vocabulary import Vocabulary
 
-_BEGIN = SPECIAL_TOKENS[2]
+_BEGIN = SPECIAL_TOKENS[BEGIN_ID]
+# Strings live on the CPU; the integers between them must not go elsewhere.
+_DEVICE = "CPU:0"
 
 
 class WordTokenizer(tf.Module):
@@ -102,10 +105,11 @@ class WordTokenizer(tf.Module):
         return split_words(texts, self._lowercase)
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        tokens, indices = _tokens_of_words(texts, self._lowercase)
-        ids = tf.cast(self._table.lookup(tokens.values), tf.int32)
-        ids = tf.where(ids == PADDING_ID, UNKNOWN_ID, ids)
-        return _gather_documents(tokens.with_values(ids), indices)
+        with tf.device(_DEVICE):
+            tokens, indices = _tokens_of_words(texts, self._lowercase)
+            ids = tf.cast(self._table.lookup(tokens.values), tf.int32)
+            ids = tf.where(ids == PADDING_ID, UNKNOWN_ID, ids)
+            return _gather_documents(tokens.with_values(ids), indices)
 
 
 def split_words(texts: tf.Tensor, lowercase: bool = True) -> tf.RaggedTensor:
@@ -134,7 +138,8 @@ def split_words(texts: tf.Tensor, lowercase: bool = True) -> tf.RaggedTensor:
     <tf.RaggedTensor [[b'xxbos', b'xxmaj', b'do', b"n't", b'xxup',
     b'panic', b'xxrep', b'3', b'!']]>
     """
-    return _gather_documents(*_tokens_of_words(texts, lowercase))
+    with tf.device(_DEVICE):
+        return _gather_documents(*_tokens_of_words(texts, lowercase))
 
 
 def _tokens_of_words(texts, lowercase):

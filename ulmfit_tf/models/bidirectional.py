@@ -1,0 +1,48 @@
+"""Forward and backward classifiers as one."""
+
+import keras
+from keras import ops
+
+
+class BidirectionalPair(keras.Model):
+    """Averages the probabilities of classifiers that read either way.
+
+    Howard & Ruder (2018), section 3.3: a forward and a backward classifier
+    are fine-tuned independently and their predictions averaged.
+
+    Args:
+        classifiers: Dict of `TextClassifier`s by direction, `"forward"`,
+            `"backward"` or both.
+
+    Call arguments:
+        token_ids: Dict of int tensors `(batch, timesteps)` by direction, as
+            laid out by `ulmfit_tf.data.chunk_documents`; those of the
+            backward classifier from reversed documents.
+        training: Bool.
+
+    Output shape:
+        `(batch, num_classes)` probabilities.
+    """
+
+    def __init__(self, classifiers, **kwargs):
+        kwargs.setdefault("name", "bidirectional_pair")
+        super().__init__(**kwargs)
+        unknown = set(classifiers) - {"forward", "backward"}
+        if unknown or not classifiers:
+            raise ValueError(
+                "`classifiers` must have the keys 'forward', 'backward' or "
+                f"both. Received: {sorted(classifiers)}."
+            )
+        self.classifiers = classifiers
+
+    def build(self, input_shape=None):
+        for classifier in self.classifiers.values():
+            classifier.build()
+        self.built = True
+
+    def call(self, token_ids, training=False):
+        probabilities = [
+            ops.softmax(classifier(token_ids[direction], training=training))
+            for direction, classifier in self.classifiers.items()
+        ]
+        return sum(probabilities) / len(probabilities)

@@ -1,0 +1,142 @@
+"""Trained classifiers: what a run leaves behind and an export begins with."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from ulmfit_tf import models
+from ulmfit_tf.data.chunks import chunk_documents
+from ulmfit_tf.data.token_cache import tokenize_corpus
+from ulmfit_tf.pretrained.directories import read_model, write_model
+
+_FORMAT = "ulmfit_tf.classifier"
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier from raw text to class probabilities.
+
+    Attributes:
+        classes: Class names; index `i` is column `i` of the probabilities.
+        tokenizer: Tokenizer of both directions.
+        settings: Dict of `models.TextClassifier` arguments: `architecture`,
+            `head_units`, `chunk_length`, `pooled_length`.
+        weights: Dict by direction of dicts of float32 arrays, names as in
+            `models.classifier_weights`.
+        information: Dict, JSON-serializable: figures of the run and
+            whatever else is worth keeping.
+    """
+
+    classes: tuple
+    tokenizer: object
+    settings: dict
+    weights: dict
+    information: dict = dataclasses.field(default_factory=dict)
+
+    def save(self, directory):
+        """Writes the classifier to a new directory, whole or not at all."""
+        config = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "classes": list(self.classes),
+            "settings": self.settings,
+            "information": self.information,
+        }
+        arrays = {
+            f"{direction}/{name}": array
+            for direction, weights in self.weights.items()
+            for name, array in weights.items()
+        }
+        write_model(directory, config, self.tokenizer, arrays)
+
+    @classmethod
+    def load(cls, directory):
+        """Loads a classifier that `save` wrote.
+
+        Raises:
+            ValueError: If the directory holds something else, a newer format
+                or a damaged file.
+        """
+        config, tokenizer, arrays = read_model(directory, _FORMAT, _VERSION)
+        weights = {}
+        for key, array in arrays.items():
+            direction, name = key.split("/", 1)
+            weights.setdefault(direction, {})[name] = array
+        return cls(
+            tuple(config["classes"]),
+            tokenizer,
+            config["settings"],
+            weights,
+            config["information"],
+        )
+
+    def build(self):
+        """Returns the inference model, a `models.BidirectionalPair`.
+
+        It computes in float32 whatever it was trained in, so that an answer
+        is the same alone and in any batch.
+        """
+        classifiers = {}
+        for direction, weights in self.weights.items():
+            classifier = models.TextClassifier(
+                len(self.tokenizer.vocabulary),
+                len(self.classes),
+                **self.settings,
+                dtype="float32",
+                name=f"{direction}_classifier",
+            )
+            classifier.build()
+            models.set_weights(models.classifier_weights(classifier), weights)
+            classifiers[direction] = classifier
+        pair = models.BidirectionalPair(classifiers)
+        pair.build()
+        return pair
+
+    def predict(self, texts, batch_size=64):
+        """Returns class probabilities, float32 `(texts, classes)`.
+
+        Documents are read in order of length, so that little padding is
+        computed; the results are in the order of `texts`.
+        """
+        corpus = tokenize_corpus(texts, self.tokenizer)
+        model = self.build()
+        signature = [tf.RaggedTensorSpec([None, None], tf.int32)]
+
+        @tf.function(input_signature=signature)
+        def predict(documents):
+            return document_probabilities(
+                model, documents, self.settings["chunk_length"]
+            )
+
+        order = np.argsort(-corpus.lengths, kind="stable")
+        results = np.zeros((len(corpus), len(self.classes)), "float32")
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            part = corpus.select(indices)
+            ragged = tf.RaggedTensor.from_row_splits(
+                part.token_ids, part.offsets
+            )
+            results[indices] = predict(ragged)
+        return results
+
+
+def document_probabilities(pair, documents, chunk_length):
+    """Class probabilities of documents of token ids.
+
+    Args:
+        pair: `models.BidirectionalPair`.
+        documents: Ragged int32 tensor `(batch, None)`, read forward.
+        chunk_length: Int, see `ulmfit_tf.data.chunks.chunk_documents`.
+
+    Returns:
+        Float32 tensor `(batch, classes)`.
+    """
+    inputs = {}
+    for direction in pair.classifiers:
+        read = documents
+        if direction == "backward":
+            read = tf.reverse(documents, axis=[1])
+        inputs[direction] = chunk_documents(read, chunk_length)
+    return pair(inputs)
