@@ -106,3 +106,18 @@ def open_run(output, resume, settings):
             "that you may write to."
         ) from error
     return directory, settings
+
+
+def read_json(path):
+    """Reads a JSON file."""
+    return json.loads(pathlib.Path(path).read_text())
+
+
+def write_arrays(path, arrays):
+    """Writes arrays by name as `.npz`, beside `path`, and renames it."""
+    import numpy as np
+
+    path = pathlib.Path(path)
+    beside = path.with_name("partial-" + path.name)
+    np.savez(beside, **arrays)
+    os.replace(beside, path)

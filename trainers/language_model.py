@@ -87,9 +87,7 @@ def main(argv):
         )
     tokenizer, train, validation = _prepare_text(settings, start)
     architecture = (
-        start.architecture
-        if start
-        else models.ARCHITECTURES[settings.preset]
+        start.architecture if start else models.ARCHITECTURES[settings.preset]
     )
     vocabulary_size = len(tokenizer.vocabulary)
     _log.info(
@@ -148,15 +146,15 @@ def _prepare_text(settings, start):
     identity = data.fingerprint(files)
 
     def documents():
-        return data.iter_documents(
-            **corpus, text_column=settings.text_column
-        )
+        return data.iter_documents(**corpus, text_column=settings.text_column)
 
     cache = default_cache_dir() / "corpora"
     if start is not None:
         tokenizer = start.tokenizer
     else:
-        key = _digest(identity, settings.vocabulary_size, settings.min_frequency)
+        key = _digest(
+            identity, settings.vocabulary_size, settings.min_frequency
+        )
         path = cache / key / "vocabulary.txt"
         if not path.exists():
             _log.info("counting words")

@@ -5,9 +5,7 @@ import keras
 from ulmfit_tf import training
 
 
-def group_optimizers(
-    schedules, weight_decay, beta_1=0.7, beta_2=0.99
-):
+def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
     """Returns one Adam a group of layers.
 
     Betas of Howard & Ruder (2018), section 4.1; weight decay is decoupled,
@@ -24,9 +22,7 @@ def group_optimizers(
     ]
 
 
-def staged_schedules(
-    stages, steps_per_epoch, rates, cut_frac, ratio
-):
+def staged_schedules(stages, steps_per_epoch, rates, cut_frac, ratio):
     """Returns a schedule for each group: a slanted triangle a stage.
 
     A group's schedule counts only the steps in which the group is trained,

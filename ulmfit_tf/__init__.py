@@ -1,0 +1,1 @@
+"""ULMFiT for TensorFlow and Keras 3."""

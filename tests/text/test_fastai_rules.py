@@ -26,7 +26,7 @@ TEXTS = [
     "I can't believe it's not butter!!! Don't you? They'll see, we've won.",
     "THIS MOVIE IS SOOO BAD... no no no! I'd give it 2/10, I'm sorry.",
     "The Well-Known Author's book (published 1984) sold 3-1, mp-3 and all.",
-    'He said: "Hello, World." Then \'goodbye\' -- and left; nobody cared...',
+    "He said: \"Hello, World.\" Then 'goodbye' -- and left; nobody cared...",
     "What 's the `` capital '' of France ? do n't tell J. K. Rowling .",
     "Oil prices rose 5% to $42.50 a barrel on Wall St. yesterday (Reuters).",
     "AT&amp;T #39;s profit &lt;b&gt;fell&lt;/b&gt;: &quot;bad&quot; news.",
@@ -187,7 +187,8 @@ def split_edges(word):
 def agreement(texts):
     """Fraction of the oracle's tokens that the graph finds in order."""
     equal = total = 0
-    for text, tokens in zip(texts, split_words(tf.constant(texts)).to_list()):
+    rows = split_words(tf.constant(texts)).to_list()
+    for text, tokens in zip(texts, rows, strict=True):
         expected = oracle_tokens(text)
         received = [token.decode() for token in tokens]
         total += len(expected)

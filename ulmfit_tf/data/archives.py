@@ -1,7 +1,8 @@
 """Members of tar archives, read as a stream and never extracted."""
 
+import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -10,7 +11,7 @@ from ulmfit_tf.data.files import open_binary
 
 
 def read_members(
-    path: Path, wanted: Callable[[str], bool]
+    path: Path, wanted: re.Pattern[str]
 ) -> Iterator[tuple[str, IO[bytes]]]:
     """Streams the wanted files of a tar archive, in the archive's order.
 
@@ -19,7 +20,7 @@ def read_members(
 
     Args:
         path: A tar archive, plain or compressed.
-        wanted: Tells from a member's name whether it is wanted.
+        wanted: Pattern of the whole names of the wanted members.
 
     Yields:
         The member's name and its content as a binary file.
@@ -33,9 +34,7 @@ def read_members(
         # between two members for the end of the archive.
         with (
             open_binary(path) as file,
-            tarfile.open(
-                fileobj=file, mode="r|", bufsize=1 << 20
-            ) as archive,
+            tarfile.open(fileobj=file, mode="r|") as archive,
         ):
             for member in archive:
                 name = PurePosixPath(member.name)
@@ -46,8 +45,10 @@ def read_members(
                         "archive has one, so it was not read further. "
                         "Delete it and fetch the official archive."
                     )
-                if member.isfile() and wanted(member.name):
-                    yield member.name, archive.extractfile(member)
+                if member.isfile() and wanted.fullmatch(member.name):
+                    content = archive.extractfile(member)
+                    if content is not None:
+                        yield member.name, content
     except tarfile.TarError as error:
         raise DataError(
             f"`{path}` is damaged or cut short. Expected: a complete tar "

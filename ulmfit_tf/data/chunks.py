@@ -180,33 +180,33 @@ class DocumentBatches:
         return dataset.map(lay_out).prefetch(8)
 
 
-def predict_in_length_order(
-    predict, corpus, batch_size, backward=False, chunk_length=CHUNK_LENGTH
+def documents_in_length_order(
+    corpus, labels, batch_size, backward=False, chunk_length=CHUNK_LENGTH
 ):
-    """Runs a function over batches of like length; results in given order.
+    """Returns each document once, the longest first, for evaluation.
 
     Args:
-        predict: Callable from int32 `(batch, timesteps)` to an array
-            `(batch, ...)`.
         corpus: `TokenizedCorpus`.
+        labels: Float array `(documents, classes)`.
         batch_size: Int, documents of a batch.
         backward: Bool, whether documents are read from their end.
         chunk_length: Int, see `chunk_documents`.
 
     Returns:
-        Array `(documents, ...)`.
+        A finite `tf.data.Dataset` of `(token_ids, labels)`.
     """
     order = np.argsort(-corpus.lengths, kind="stable")
-    parts = []
-    for start in range(0, len(order), batch_size):
-        documents = [corpus[i] for i in order[start : start + batch_size]]
+    ordered = corpus.select(order)
+    dataset = tf.data.Dataset.from_tensor_slices(
+        (
+            tf.RaggedTensor.from_row_splits(ordered.token_ids, ordered.offsets),
+            labels[order].astype("float32"),
+        )
+    )
+
+    def lay_out(documents, labels):
         if backward:
-            documents = [ids[::-1] for ids in documents]
-        ragged = tf.RaggedTensor.from_row_lengths(
-            np.concatenate(documents), [len(ids) for ids in documents]
-        )
-        parts.append(
-            np.asarray(predict(chunk_documents(ragged, chunk_length)))
-        )
-    results = np.concatenate(parts)
-    return results[np.argsort(order, kind="stable")]
+            documents = tf.reverse(documents, axis=[1])
+        return chunk_documents(documents, chunk_length), labels
+
+    return dataset.ragged_batch(batch_size).map(lay_out).prefetch(8)

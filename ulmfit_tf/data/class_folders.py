@@ -25,18 +25,18 @@ def read_class_folders(path: Path) -> TextDataset:
             "per class, in the folder itself or in `train` and `test`. "
             f"Received: {sorted(p.name for p in path.iterdir())[:10]}."
         )
-    test = (
-        _read_classes(path / "test")
-        if train != path and (path / "test").is_dir()
-        else (None, None)
-    )
+    test_texts = test_labels = None
+    if train != path and (path / "test").is_dir():
+        test_texts, test_labels = _read_classes(path / "test")
     unlabelled = [
         text
         for folder in dict.fromkeys((train, path))
         for name in UNLABELLED_FOLDERS
         for text in _read_text_files(folder / name)
     ]
-    return TextDataset.from_labels(path.name, texts, labels, *test, unlabelled)
+    return TextDataset.from_labels(
+        path.name, texts, labels, test_texts, test_labels, unlabelled
+    )
 
 
 def _read_classes(path):

@@ -264,7 +264,7 @@ def _with_next(lines):
 def _read_wikitext_archive(path):
     # Members by either name: the release's own, or one article per CSV row.
     wanted = re.compile(r"(?:.*/)?(?:wiki\.train\.tokens|train\.csv)")
-    for member, file in read_members(path, wanted.fullmatch):
+    for member, file in read_members(path, wanted):
         lines = decode_lines(f"{path}:{member}", file)
         if member.endswith(".csv"):
             for _, row in parse_csv(path, lines):

@@ -111,9 +111,11 @@ class TextDataset:
             name=name,
             classes=classes,
             train_texts=train_texts,
-            train_labels=[index[label] for label in train_labels],
+            train_labels=np.array([index[each] for each in train_labels]),
             test_texts=test_texts,
-            test_labels=test_labels and [index[each] for each in test_labels],
+            test_labels=None
+            if test_labels is None
+            else np.array([index[each] for each in test_labels], "int32"),
             unlabelled_texts=unlabelled_texts or [],
         )
 

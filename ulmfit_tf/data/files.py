@@ -5,7 +5,7 @@ import gzip
 import logging
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +13,9 @@ from ulmfit_tf.data.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-COMPRESSIONS = {".gz": gzip.open, ".xz": lzma.open}
+COMPRESSIONS: dict[str, Callable] = {".gz": gzip.open, ".xz": lzma.open}
 
-_OPENERS = {**COMPRESSIONS, ".tgz": gzip.open}
+_OPENERS: dict[str, Callable] = {**COMPRESSIONS, ".tgz": gzip.open}
 
 # What `gzip`, `lzma` and `zlib` raise on a file cut short or damaged.
 _DAMAGE = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)

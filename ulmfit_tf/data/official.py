@@ -1,5 +1,6 @@
 """Readers of the registered data sets' official file formats."""
 
+import collections
 import dataclasses
 import re
 from collections.abc import Callable
@@ -60,26 +61,20 @@ def read_imdb(name: str, paths: list[Path]) -> TextDataset:
     if path.is_dir():
         return dataclasses.replace(read_class_folders(path), name=name)
     reviews, undecodable = [], 0
-    for member, file in read_members(path, _IMDB_MEMBER.fullmatch):
+    for member, file in read_members(path, _IMDB_MEMBER):
         text, replaced = decode(file.read())
         undecodable += replaced
         reviews.append((member, text))
     warn_of_undecodable(path, undecodable)
     # Sorted, so that the archive and its folder give the same order.
-    texts = {}
+    texts: dict[str, list[str]] = collections.defaultdict(list)
     for member, text in sorted(reviews):
-        part = _IMDB_MEMBER.fullmatch(member).groups()
-        texts.setdefault(part, []).append(text)
+        split, label = member.split("/")[-3:-1]
+        texts[f"{split}/{label}"].append(text)
 
-    def labelled(split):
-        return (
-            [
-                text
-                for c in ("neg", "pos")
-                for text in texts.get((split, c), [])
-            ],
-            [c for c in ("neg", "pos") for _ in texts.get((split, c), [])],
-        )
+    def labelled(split: str) -> tuple[list[str], list[str]]:
+        neg, pos = texts[f"{split}/neg"], texts[f"{split}/pos"]
+        return neg + pos, ["neg"] * len(neg) + ["pos"] * len(pos)
 
     if not labelled("train")[0]:
         raise DataError(
@@ -87,10 +82,7 @@ def read_imdb(name: str, paths: list[Path]) -> TextDataset:
             "aclImdb/train/pos/0_9.txt. Fetch the official archive."
         )
     return TextDataset.from_labels(
-        name,
-        *labelled("train"),
-        *labelled("test"),
-        texts.get(("train", "unsup"), []),
+        name, *labelled("train"), *labelled("test"), texts["train/unsup"]
     )
 
 
@@ -148,7 +140,7 @@ def read_questions(name: str, paths: list[Path]) -> TextDataset:
 def _zhang_members(path, classes, unescape):
     splits = {}
     for member, file in read_members(
-        path, re.compile(r"(?:.*/)?(?:train|test)\.csv").fullmatch
+        path, re.compile(r"(?:.*/)?(?:train|test)\.csv")
     ):
         where = f"{path}:{member}"
         lines = decode_lines(where, file)

@@ -58,7 +58,9 @@ def read_table(
         DataError: If a column is missing, a row lacks its text or label,
             or a text is not a string.
     """
-    texts, labels, incomplete = [], [], []
+    texts: list[str] = []
+    labels: list[str] = []
+    incomplete: list[int] = []
     for line_number, record in read_records(path):
         if not texts and not incomplete:
             require_columns(path, record, text_column, label_column)

@@ -101,11 +101,11 @@ def limit_labels(
             f"{available}, of `{dataset.name}`. Received: {num_labels}."
         )
     rng = np.random.default_rng(seed)
-    kept = []
+    chosen: list[int] = []
     for label, quota in enumerate(_quotas(counts, num_labels)):
         members = np.flatnonzero(dataset.train_labels == label)
-        kept.extend(rng.choice(members, quota, replace=False))
-    kept = np.sort(np.asarray(kept, "int64"))
+        chosen.extend(rng.choice(members, quota, replace=False))
+    kept = np.sort(np.asarray(chosen, "int64"))
     rest = np.setdiff1d(np.arange(available), kept)
     return dataclasses.replace(
         _keep(dataset, kept),

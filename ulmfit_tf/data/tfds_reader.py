@@ -40,8 +40,13 @@ def read_tfds(
         DataError: If there is no such data set, it has no text or no label,
             or it could not be downloaded.
     """
-    import tensorflow_datasets as tfds
-
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            f"`tfds:{name}` needs TensorFlow Datasets, which could not be "
+            f"imported: {error}. Install it: pip install tensorflow-datasets."
+        ) from error
     builder = _builder(tfds, name, data_dir)
     features = dict(builder.info.features.items())
     text_feature = _choose(
@@ -81,12 +86,15 @@ def read_tfds(
         if split in splits
         for text in read(split)[0]
     ]
-    test = read("test") if "test" in splits else (None, None)
+    texts, labels = read("train")
+    test_texts, test_labels = read("test") if "test" in splits else (None, None)
     return _dataset(
         f"tfds:{name}",
         getattr(features[label_feature], "names", None),
-        *read("train"),
-        *test,
+        texts,
+        labels,
+        test_texts,
+        test_labels,
         unlabelled,
     )
 

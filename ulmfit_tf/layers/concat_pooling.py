@@ -51,9 +51,7 @@ class ConcatPooling(keras.layers.Layer):
             )
         weights = ops.cast(mask, inputs.dtype)[:, :, None]
         positions = ops.cast(ops.arange(ops.shape(mask)[1]), "int32")
-        last_position = ops.max(
-            ops.where(mask, positions[None, :], 0), axis=1
-        )
+        last_position = ops.max(ops.where(mask, positions[None, :], 0), axis=1)
         last = ops.take_along_axis(
             inputs, last_position[:, None, None], axis=1
         )[:, 0]

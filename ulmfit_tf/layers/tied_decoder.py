@@ -1,4 +1,4 @@
-"""Decoder that shares its matrix with the embedding, and its training losses."""
+"""Decoder that shares the embedding's matrix, and the sampled softmax."""
 
 import math
 

@@ -154,7 +154,9 @@ class WeightDropLSTM(keras.layers.LSTM):
             first = ops.arange(ops.shape(mask)[1]) == 0
             mask = ops.logical_or(
                 mask,
-                ops.logical_and(first[None], ops.logical_not(occupied)[:, None]),
+                ops.logical_and(
+                    first[None], ops.logical_not(occupied)[:, None]
+                ),
             )
         _, outputs, new_state = self.inner_loop(
             sequences=ops.cast(sequences, self.compute_dtype),
@@ -165,7 +167,7 @@ class WeightDropLSTM(keras.layers.LSTM):
         if mask is not None:
             new_state = [
                 ops.where(occupied[:, None], new, ops.cast(old, new.dtype))
-                for new, old in zip(new_state, state)
+                for new, old in zip(new_state, state, strict=True)
             ]
         return outputs, *new_state
 

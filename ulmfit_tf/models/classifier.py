@@ -122,7 +122,10 @@ class TextClassifier(keras.Model):
         """Reads all but the last `pooled_length` tokens, without gradient."""
         batch = ops.shape(token_ids)[0]
         states = [
-            [ops.cast(part, "float32") for part in lstm.get_initial_state(batch)]
+            [
+                ops.cast(part, "float32")
+                for part in lstm.get_initial_state(batch)
+            ]
             for lstm in self.encoder.lstms
         ]
         num_chunks = self._prefix_length(token_ids) // self.chunk_length

@@ -189,4 +189,3 @@ class LanguageModel(keras.Model):
             "temporal_l2": self.temporal_l2,
             "sample_size": self.sample_size,
         }
-

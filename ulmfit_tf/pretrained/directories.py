@@ -38,9 +38,7 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
     try:
         text.save_tokenizer(tokenizer, beside)
         np.savez(beside / "weights.npz", **weights)
-        hashes = {
-            path.name: _sha256(path) for path in sorted(beside.iterdir())
-        }
+        hashes = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
         content = json.dumps({**config, "sha256": hashes}, indent=2)
         (beside / "config.json").write_text(content + "\n")
         for name, file_text in other_files:

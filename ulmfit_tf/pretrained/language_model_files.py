@@ -51,12 +51,13 @@ class PretrainedLanguageModel:
         )
 
 
-def load_pretrained(name_or_directory, direction="forward"):
+def load_pretrained(names, direction="forward"):
     """Loads a pretrained language model by name or from a directory.
 
     Args:
-        name_or_directory: Name of a shipped model, or a path: a directory of
-            a model, or one with subdirectories `forward` and `backward`.
+        names: List of names of shipped models or of paths, the first that
+            has the direction is taken. A path is a directory of a model, or
+            one with subdirectories `forward` and `backward`.
         direction: `"forward"` or `"backward"`.
 
     Returns:
@@ -66,33 +67,35 @@ def load_pretrained(name_or_directory, direction="forward"):
         ValueError: If there is no such model, its direction is another one,
             its format is newer, or a file is damaged.
     """
-    directory = _find(name_or_directory, direction)
-    config, tokenizer, weights = read_model(directory, _FORMAT, _VERSION)
-    if config["direction"] != direction:
-        raise ValueError(
-            f"`{directory}` holds a {config['direction']} language model, "
-            f"but a {direction} one is needed."
-        )
-    return PretrainedLanguageModel(
-        models.Architecture(**config["architecture"]),
-        config["direction"],
-        tokenizer,
-        weights,
-    )
-
-
-def _find(name_or_directory, direction):
-    for root in (_SHIPPED / name_or_directory, name_or_directory):
-        root = pathlib.Path(root)
-        if (root / direction / "config.json").exists():
-            return root / direction
-        if (root / "config.json").exists():
-            return root
+    if isinstance(names, (str, pathlib.Path)):
+        names = [names]
+    found = []
+    for directory in _candidates(names):
+        config, tokenizer, weights = read_model(directory, _FORMAT, _VERSION)
+        found.append(f"{directory} ({config['direction']})")
+        if config["direction"] == direction:
+            return PretrainedLanguageModel(
+                models.Architecture(**config["architecture"]),
+                direction,
+                tokenizer,
+                weights,
+            )
     shipped = sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
     raise ValueError(
-        f"There is no pretrained {direction} language model "
-        f"{str(name_or_directory)!r}: it is neither the name of a shipped one "
-        f"({', '.join(shipped) or 'none'}) nor a directory with a "
-        "config.json. Make one with `python -m trainers.language_model`, or "
-        "train without: `--pretrained none`."
+        f"There is no pretrained {direction} language model in "
+        f"{', '.join(map(str, names))}. Found: {', '.join(found) or 'none'}. "
+        f"Expected: the name of a shipped model ({', '.join(shipped)}) or a "
+        "directory that `python -m trainers.language_model` wrote. To train "
+        "without one, pass `--pretrained none`."
     )
+
+
+def _candidates(names):
+    """Yields the directories of language models that the names stand for."""
+    for name in names:
+        for root in (_SHIPPED / name, pathlib.Path(name)):
+            parts = [root / part for part in ("forward", "backward")]
+            parts = [p for p in parts if (p / "config.json").exists()]
+            if not parts and (root / "config.json").exists():
+                parts = [root]
+            yield from parts

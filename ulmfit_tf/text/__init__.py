@@ -19,3 +19,20 @@ from ulmfit_tf.text.word_tokenizer import (
     join_fields,
     split_words,
 )
+
+__all__ = [
+    "BEGIN_ID",
+    "PADDING_ID",
+    "SPECIAL_TOKENS",
+    "UNKNOWN_ID",
+    "SentencePieceTokenizer",
+    "Vocabulary",
+    "WordTokenizer",
+    "count_tokens",
+    "join_fields",
+    "load_tokenizer",
+    "save_tokenizer",
+    "split_words",
+    "train_sentencepiece",
+    "transfer_rows",
+]

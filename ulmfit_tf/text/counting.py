@@ -2,8 +2,7 @@
 
 import collections
 import itertools
-from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
@@ -31,8 +30,7 @@ def count_tokens(
         ValueError: If `batch_size` is not positive.
 
     Example:
-
-    >>> vocabulary = Vocabulary.build(count_tokens(split_words, texts))
+        >>> vocabulary = Vocabulary.build(count_tokens(split_words, texts))
     """
     if batch_size < 1:
         raise ValueError(
@@ -51,7 +49,7 @@ def count_tokens(
     while batch := list(itertools.islice(texts, batch_size)):
         tokens, counts = count(tf.constant(batch))
         for token, number in zip(
-            tokens.numpy().tolist(), counts.numpy().tolist()
+            tokens.numpy().tolist(), counts.numpy().tolist(), strict=True
         ):
             totals[token] += number
     return collections.Counter(

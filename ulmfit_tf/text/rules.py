@@ -33,14 +33,16 @@ _OTHER_SPACES = (
     r"\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 )
 # Soft hyphen, byte order mark and marks of the writing direction.
-_INVISIBLE = r"[\x{ad}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{feff}]"
+_INVISIBLE = (
+    r"[\x{ad}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{feff}]"
+)
 
 _REPEATED_ASCII = "|".join(
-    re.escape(chr(code)) + "{%d}" % _MIN_REPEATS for code in range(33, 127)
+    re.escape(chr(code)) + f"{{{_MIN_REPEATS}}}" for code in range(33, 127)
 )
-# May hold a repeated character, or one that `isolate` separates.
+# May hold a repeated character, or one that is always set apart.
 _UNUSUAL_WORD = (
-    r".*(?:[/#\\]|[^\x00-\x7f]{%d}|%s).*" % (_MIN_REPEATS, _REPEATED_ASCII)
+    rf".*(?:[/#\\]|[^\x00-\x7f]{{{_MIN_REPEATS}}}|{_REPEATED_ASCII}).*"
 )
 
 
@@ -101,9 +103,9 @@ def clean_spaces(texts: tf.Tensor) -> tf.Tensor:
 
 
 def replace_repeated_characters(words: tf.Tensor) -> tf.Tensor:
-    """Writes `xxrep N c` for N >= 3 equal characters, and frees `/`, `#`.
+    r"""Writes `xxrep N c` for N >= 3 equal characters (`replace_rep`).
 
-    These are fastai's `replace_rep` and `spec_add_spaces`.
+    Then sets `/`, `#` and `\` apart (`spec_add_spaces`).
 
     Args:
         words: String tensor `(words,)` without white space or empty words.

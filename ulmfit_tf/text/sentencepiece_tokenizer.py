@@ -2,8 +2,8 @@
 
 import io
 import itertools
-from collections.abc import Iterable
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import sentencepiece
 import tensorflow as tf
@@ -12,13 +12,17 @@ from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
 from ulmfit_tf.text import rules
-from ulmfit_tf.text.vocabulary import BEGIN_ID
-from ulmfit_tf.text.vocabulary import PADDING_ID
-from ulmfit_tf.text.vocabulary import SPECIAL_TOKENS
-from ulmfit_tf.text.vocabulary import UNKNOWN_ID
-from ulmfit_tf.text.vocabulary import Vocabulary
+from ulmfit_tf.text.vocabulary import (
+    BEGIN_ID,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    UNKNOWN_ID,
+    Vocabulary,
+)
 
-_MODEL_TYPES = sentencepiece_model_pb2.TrainerSpec.ModelType
+# The module's classes are made at run time, out of mypy's sight.
+_PROTOS: Any = sentencepiece_model_pb2
+_MODEL_TYPES = _PROTOS.TrainerSpec.ModelType
 _BATCH = 1024
 
 
@@ -46,12 +50,12 @@ class SentencePieceTokenizer(tf.Module):
 
     Raises:
         ValueError: If `model` is not a unigram model that begins with
-            `SPECIAL_TOKENS`, or `texts` is not of rank 1.
+            `SPECIAL_TOKENS`, has a setting for which the fast tokenizer is
+            wrong (such as byte fallback), or `texts` is not of rank 1.
 
     Example:
-
-    >>> model = train_sentencepiece(texts, vocabulary_size=8000)
-    >>> token_ids = SentencePieceTokenizer(model)(["A question?"])
+        >>> model = train_sentencepiece(texts, vocabulary_size=8000)
+        >>> token_ids = SentencePieceTokenizer(model)(["A question?"])
     """
 
     def __init__(self, model: bytes) -> None:
@@ -84,6 +88,7 @@ class SentencePieceTokenizer(tf.Module):
         return ids.with_values(tf.gather(pieces, ids.values))
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the ids of `texts`; see the class."""
         texts = rules.normalize(texts)
         ids = self._tokenizer.tokenize(texts)
         ids = tf.where(ids == PADDING_ID, UNKNOWN_ID, ids)
@@ -156,22 +161,32 @@ def _normalized(texts: Iterable[str]) -> Iterator[str]:
 
 def _read_vocabulary(model: bytes) -> Vocabulary:
     try:
-        proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+        proto = _PROTOS.ModelProto.FromString(model)
     except (message.DecodeError, TypeError) as error:
         raise ValueError(
             "`model` must be the bytes of a SentencePiece model. Received: "
             f"{type(model).__name__}, which cannot be parsed. Pass the "
             "content of the `.model` file, whole."
         ) from error
-    # FastSentencepieceTokenizer gives wrong ids for the other types.
-    if proto.trainer_spec.model_type != _MODEL_TYPES.UNIGRAM:
-        kind = _MODEL_TYPES.Name(proto.trainer_spec.model_type)
+    trainer = proto.trainer_spec
+    # Each was seen to give other ids than the SentencePiece library.
+    if trainer.model_type != _MODEL_TYPES.UNIGRAM:
+        refused = f"model_type={_MODEL_TYPES.Name(trainer.model_type)}"
+    elif trainer.byte_fallback:
+        refused = "byte_fallback=True"
+    elif trainer.treat_whitespace_as_suffix:
+        refused = "treat_whitespace_as_suffix=True"
+    elif not proto.normalizer_spec.add_dummy_prefix:
+        refused = "add_dummy_prefix=False"
+    else:
+        refused = None
+    if refused:
         raise ValueError(
-            "`model` must be a SentencePiece unigram model: the fast "
-            "tokenizer that runs in the graph would silently return wrong "
-            f"ids for another type. Received: model_type={kind}. Train one "
-            "with `train_sentencepiece`, or with SentencePiece's "
-            "`model_type='unigram'`."
+            "`model` must be a SentencePiece unigram model with the default "
+            "`byte_fallback`, `treat_whitespace_as_suffix` and "
+            "`add_dummy_prefix`: the fast tokenizer that runs in the graph "
+            "would silently return wrong ids for any other. Received: "
+            f"{refused}. Train a model with `train_sentencepiece`."
         )
     try:
         return Vocabulary(piece.piece for piece in proto.pieces)

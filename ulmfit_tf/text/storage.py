@@ -110,7 +110,7 @@ def _check_description(path, description):
             "of ulmfit_tf that wrote it."
         )
     kind, options = description["type"], description["options"]
-    if kind not in _FILES:
+    if not isinstance(kind, str) or kind not in _FILES:
         raise ValueError(
             f"`{path}`: the tokenizer's type must be one of "
             f"{sorted(_FILES)}. Received: type={kind!r}."

@@ -30,8 +30,7 @@ def transfer_rows(
         ValueError: If an array does not have one row a source token.
 
     Example:
-
-    >>> embeddings, bias = transfer_rows(source, target, embeddings, bias)
+        >>> embeddings, bias = transfer_rows(source, target, embeddings, bias)
     """
     arrays = tuple(np.asarray(array) for array in arrays)
     for position, array in enumerate(arrays):

@@ -39,10 +39,9 @@ class Vocabulary:
         ValueError: If `tokens` breaks one of these rules.
 
     Example:
-
-    >>> vocabulary = Vocabulary([*SPECIAL_TOKENS, "the", "cat"])
-    >>> vocabulary.index("the"), vocabulary.index("dog"), vocabulary[10]
-    (9, 0, 'cat')
+        >>> vocabulary = Vocabulary([*SPECIAL_TOKENS, "the", "cat"])
+        >>> vocabulary.index("the"), vocabulary.index("dog"), vocabulary[10]
+        (9, 0, 'cat')
     """
 
     __slots__ = ("_indices", "_tokens")

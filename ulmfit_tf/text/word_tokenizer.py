@@ -5,13 +5,14 @@ import tempfile
 
 import tensorflow as tf
 
-from ulmfit_tf.text import rules
-from ulmfit_tf.text import word_splitting
-from ulmfit_tf.text.vocabulary import BEGIN_ID
-from ulmfit_tf.text.vocabulary import PADDING_ID
-from ulmfit_tf.text.vocabulary import SPECIAL_TOKENS
-from ulmfit_tf.text.vocabulary import UNKNOWN_ID
-from ulmfit_tf.text.vocabulary import Vocabulary
+from ulmfit_tf.text import rules, word_splitting
+from ulmfit_tf.text.vocabulary import (
+    BEGIN_ID,
+    PADDING_ID,
+    SPECIAL_TOKENS,
+    UNKNOWN_ID,
+    Vocabulary,
+)
 
 _BEGIN = SPECIAL_TOKENS[BEGIN_ID]
 # Strings live on the CPU; the integers between them must not go elsewhere.
@@ -47,11 +48,10 @@ class WordTokenizer(tf.Module):
             rank 1.
 
     Example:
-
-    >>> vocabulary = Vocabulary([*SPECIAL_TOKENS, "the", "cat"])
-    >>> tokenizer = WordTokenizer(vocabulary)
-    >>> tokenizer(["The cat", ""])
-    <tf.RaggedTensor [[2, 8, 9, 10], [2]]>
+        >>> vocabulary = Vocabulary([*SPECIAL_TOKENS, "the", "cat"])
+        >>> tokenizer = WordTokenizer(vocabulary)
+        >>> tokenizer(["The cat", ""])
+        <tf.RaggedTensor [[2, 8, 9, 10], [2]]>
 
     Reference:
         fastai v2, `fastai.text.core`.
@@ -67,7 +67,7 @@ class WordTokenizer(tf.Module):
             )
         self._vocabulary = vocabulary
         self._lowercase = bool(lowercase)
-        # The asset's source must outlive this object: saving copies it.
+        # Saving copies the asset, so its source stays as long as the table.
         self._directory = tempfile.TemporaryDirectory(prefix="ulmfit_tf_")
         path = os.path.join(self._directory.name, "vocabulary.txt")
         vocabulary.save(path)
@@ -105,6 +105,7 @@ class WordTokenizer(tf.Module):
         return split_words(texts, self._lowercase)
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the ids of `texts`; see the class."""
         with tf.device(_DEVICE):
             tokens, indices = _tokens_of_words(texts, self._lowercase)
             ids = tf.cast(self._table.lookup(tokens.values), tf.int32)
@@ -133,10 +134,9 @@ def split_words(texts: tf.Tensor, lowercase: bool = True) -> tf.RaggedTensor:
         ValueError: If `texts` is not of rank 1.
 
     Example:
-
-    >>> split_words(["Don't PANIC!!!"])
-    <tf.RaggedTensor [[b'xxbos', b'xxmaj', b'do', b"n't", b'xxup',
-    b'panic', b'xxrep', b'3', b'!']]>
+        >>> split_words(["Don't PANIC!!!"])
+        <tf.RaggedTensor [[b'xxbos', b'xxmaj', b'do', b"n't", b'xxup',
+        b'panic', b'xxrep', b'3', b'!']]>
     """
     with tf.device(_DEVICE):
         return _gather_documents(*_tokens_of_words(texts, lowercase))
@@ -191,9 +191,8 @@ def join_fields(*columns):
         ValueError: If there is no column.
 
     Example:
-
-    >>> join_fields("Title", "Body")
-    'xxfld 1 Title xxfld 2 Body'
+        >>> join_fields("Title", "Body")
+        'xxfld 1 Title xxfld 2 Body'
     """
     if not columns:
         raise ValueError("`join_fields` needs at least one column.")

@@ -1,5 +1,6 @@
 """Schedules, optimizer and callbacks of ULMFiT."""
 
+from ulmfit_tf.training.best_weights import BestWeights
 from ulmfit_tf.training.discriminative import (
     DiscriminativeOptimizer,
     discriminative_rates,
@@ -13,6 +14,7 @@ from ulmfit_tf.training.unfreezing import (
 )
 
 __all__ = [
+    "BestWeights",
     "DiscriminativeOptimizer",
     "GradualUnfreezing",
     "ScheduleSequence",

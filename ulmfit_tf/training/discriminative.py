@@ -96,9 +96,7 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
         if self.global_norm_limit is None:
             return grads
         grads, num_replicas = _sum_over_replicas(grads)
-        square = sum(
-            ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads
-        )
+        square = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in grads)
         norm = ops.sqrt(square)
         limit = self.global_norm_limit
         scale = limit / ops.maximum(norm, limit)

@@ -1,0 +1,1 @@
+"""From a trained classifier to TF Serving: export, server, client."""

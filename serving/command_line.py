@@ -1,0 +1,47 @@
+"""How this folder's command lines end: status, last line, errors."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+
+
+class UserError(ValueError):
+    """A mistake of the user's, told in one message without a traceback."""
+
+
+def run(main, argv=None):
+    """Runs a command line and exits.
+
+    Args:
+        main: Callable from a list of arguments to a JSON-serializable dict,
+            printed as the last line of standard output, or `None`.
+        argv: Optional list of str, by default the process' own.
+
+    Raises:
+        SystemExit: Status 0; 1 for a failure; 2 for a user's mistake; 130
+            when interrupted.
+    """
+    # TensorFlow reports on devices it has not found before it says anything
+    # else; a user who wants that sets the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stderr
+    )
+    for noisy in ("absl", "tensorflow", "h5py"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        result = main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        logging.error("Interrupted.")
+        sys.exit(130)
+    except UserError as error:
+        logging.error("error: %s", error)
+        sys.exit(2)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+    if result is not None:
+        print(json.dumps(result), flush=True)
+    sys.exit(0)

@@ -1,0 +1,90 @@
+"""Exports a run's classifier for TF Serving.
+
+    python -m serving.export --run-dir RUN [--output MODEL_DIR] [--version N]
+
+The last line of standard output is a JSON object: `saved_model`, `version`,
+`bytes`, `seconds`.
+"""
+
+import argparse
+import json
+import logging
+import pathlib
+import time
+
+from serving import command_line
+
+
+def main(argv):
+    """Exports as the arguments say; returns the final figures."""
+    arguments = _parser().parse_args(argv)
+    run_dir = pathlib.Path(arguments.run_dir)
+    source = run_dir / "classifier"
+    if not (source / "config.json").exists():
+        raise command_line.UserError(
+            f"`--run-dir {run_dir}`: there is no trained classifier in that "
+            "folder, as it has no classifier/config.json. Give the folder "
+            "that `python -m trainers.classifier` printed as its `run_dir`."
+        )
+    if arguments.version is not None and arguments.version < 1:
+        raise command_line.UserError(
+            f"`--version {arguments.version}`: a version is a positive "
+            "integer. Leave it out for the next free one."
+        )
+    started = time.monotonic()
+    # TensorFlow takes seconds to import; a mistake is told before.
+    from serving.saved_model import export_classifier
+    from ulmfit_tf.pretrained import TrainedClassifier
+
+    try:
+        classifier = TrainedClassifier.load(source)
+    except (ValueError, OSError) as error:
+        raise command_line.UserError(str(error)) from error
+    output = pathlib.Path(arguments.output or run_dir / "saved_model")
+    logging.info("Exporting %s and checking the export.", source)
+    try:
+        version = export_classifier(
+            classifier,
+            output,
+            version=arguments.version,
+            figures=_read_figures(run_dir / "metrics.json"),
+        )
+    except OSError as error:
+        raise command_line.UserError(
+            f"`--output {output}` could not be written: {error}"
+        ) from error
+    size = sum(p.stat().st_size for p in version.rglob("*") if p.is_file())
+    return {
+        "saved_model": str(version),
+        "version": int(version.name),
+        "bytes": size,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _read_figures(path):
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.export",
+        description="Exports a run's classifier for TF Serving.",
+    )
+    parser.add_argument(
+        "--run-dir", required=True, help="run folder of trainers.classifier"
+    )
+    parser.add_argument(
+        "--output", help="model directory; by default RUN/saved_model"
+    )
+    parser.add_argument(
+        "--version", type=int, help="by default the next free one"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,172 @@
+"""Publishes a trained classifier as a version that TF Serving loads."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from serving import self_check, warm_up
+from serving.served_classifier import ServedClassifier
+
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras")
+_SAMPLE_TEXTS = (
+    "",
+    "What is the capital of France?",
+    "who wrote this, and WHEN?",
+    "A film that I would not see again -- not for $10!!!",
+    "Straße, naïve, 東京, \U0001f600",
+    "One sentence after another makes a document. " * 40,
+)
+
+
+def export_classifier(
+    classifier, model_directory, version=None, sample_texts=(), figures=None
+):
+    """Exports a classifier as a new version of a served model.
+
+    The version is written beside its place, loaded from a moved folder in a
+    fresh process, compared with `classifier.predict` and only then renamed
+    into place, so that a server that watches the directory never sees half
+    of one, or a wrong one.
+
+    Args:
+        classifier: `ulmfit_tf.pretrained.TrainedClassifier`.
+        model_directory: Path of the model; its name is the model's.
+        version: Optional int, by default one more than the highest.
+        sample_texts: Sequence of str to compare answers on, besides those
+            that are built in.
+        figures: Optional dict, JSON-serializable, of the training run, kept
+            in `export.json`.
+
+    Returns:
+        Path of the version, `model_directory/<version>`.
+
+    Raises:
+        ValueError: If `version` is not a positive integer.
+        FileExistsError: If the version exists.
+        RuntimeError: If the exported model fails its check.
+    """
+    model_directory = pathlib.Path(model_directory)
+    if version is not None:
+        _check_version(model_directory, version)
+    model_directory.mkdir(parents=True, exist_ok=True)
+    # Not an integer, so a server that polls the directory passes over it.
+    with tempfile.TemporaryDirectory(
+        prefix=".export-", dir=model_directory
+    ) as beside:
+        written = pathlib.Path(beside) / "written"
+        _write(classifier, written, model_directory.name, figures)
+        moved = written.rename(pathlib.Path(beside) / "moved")
+        texts = [*_SAMPLE_TEXTS, *sample_texts]
+        self_check.check_in_fresh_process(
+            moved, texts, classifier.predict(texts), classifier.classes
+        )
+        return _publish(moved, model_directory, version)
+
+
+def _check_version(model_directory, version):
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(
+            "`version` must be a positive integer: it names the version's "
+            f"folder, and servers prefer the highest. Received: {version!r}."
+        )
+    if (model_directory / str(version)).exists():
+        raise FileExistsError(
+            f"`{model_directory / str(version)}` exists already and is left "
+            "as it is. Choose another version, or none for the next free one."
+        )
+
+
+def _next_version(model_directory):
+    return 1 + max(
+        (
+            int(path.name)
+            for path in model_directory.iterdir()
+            if path.name.isdecimal()
+        ),
+        default=0,
+    )
+
+
+def _publish(moved, model_directory, version):
+    """Renames a checked version into place."""
+    while True:
+        target = model_directory / str(
+            version or _next_version(model_directory)
+        )
+        try:
+            # Fails if another export has just taken the number.
+            os.rename(moved, target)
+            return target
+        except OSError:
+            if version is not None or not target.exists():
+                raise
+
+
+def _write(classifier, directory, model_name, figures):
+    served = ServedClassifier(classifier)
+    tf.saved_model.save(
+        served,
+        str(directory),
+        signatures=served.signatures(),
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+    )
+    _finish(directory / "saved_model.pb")
+    samples = [text for text in _SAMPLE_TEXTS if text]
+    warm_up.write_warm_up(
+        directory / warm_up.FILE, model_name, [samples[:1], samples]
+    )
+    description = {
+        "format": "ulmfit_tf.saved_model",
+        "format_version": 1,
+        "classes": list(classifier.classes),
+        "directions": sorted(classifier.weights),
+        "settings": classifier.settings,
+        "information": classifier.information,
+        "figures": figures or {},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "exported_at": datetime.datetime.now(datetime.UTC).isoformat(
+            timespec="seconds"
+        ),
+        "sha256": {
+            str(path.relative_to(directory)): _sha256(path)
+            for path in sorted(directory.rglob("*"))
+            if path.is_file()
+        },
+    }
+    (directory / "export.json").write_text(
+        json.dumps(description, indent=2) + "\n"
+    )
+
+
+def _finish(path):
+    """Says in the graph what `tf.saved_model.save` cannot.
+
+    The method of `classify` is Classify, which TF Serving can be told to
+    insist on. Lookup tables lose the path here from their names: TensorFlow
+    names a table after the file that it was made from.
+    """
+    saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for meta_graph in saved_model.meta_graphs:
+        signature = meta_graph.signature_def["classify"]
+        signature.method_name = tf.saved_model.CLASSIFY_METHOD_NAME
+        for node in self_check.all_nodes(meta_graph.graph_def):
+            if node.op == "HashTableV2":
+                name = os.path.basename(node.attr["shared_name"].s)
+                node.attr["shared_name"].s = b"hash_table_" + name
+    path.write_bytes(saved_model.SerializeToString(deterministic=True))
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,139 @@
+"""What an export must pass before it is published, in its own process."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+PROBABILITY_TOLERANCE = 1e-5
+# Operations that another machine's server cannot run: cuDNN's, those that
+# call back into this process, and those that write files.
+_FORBIDDEN_OPERATIONS = re.compile(
+    r"Cudnn|PyFunc|PyCall|Xla|WriteFile|Nccl|Tpu|DebugIdentity"
+)
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def check_in_fresh_process(directory, texts, probabilities, classes):
+    """Loads an export where nothing of this process helps, and compares.
+
+    Args:
+        directory: Path of the SavedModel.
+        texts: List of str or bytes.
+        probabilities: Float array `(texts, classes)`, what it must answer.
+        classes: Sequence of str.
+
+    Raises:
+        RuntimeError: If the export does not load, answers otherwise or
+            contains what TF Serving cannot run.
+    """
+    question = {
+        "directory": str(directory),
+        "texts": [_as_bytes(text).hex() for text in texts],
+        "probabilities": [[float(p) for p in row] for row in probabilities],
+        "classes": list(classes),
+    }
+    process = subprocess.run(
+        [sys.executable, "-m", "serving.self_check"],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        check=False,
+    )
+    if process.returncode:
+        raise RuntimeError(
+            "The export failed its check and was not published: "
+            + process.stderr.strip()[-4000:]
+        )
+
+
+def all_nodes(graph_def):
+    """Returns the nodes of a graph and of its functions."""
+    functions = graph_def.library.function
+    return [
+        *graph_def.node,
+        *(node for function in functions for node in function.node_def),
+    ]
+
+
+def forbidden_operations(meta_graph):
+    """Returns the names of operations that TF Serving cannot run."""
+    names = {node.op for node in all_nodes(meta_graph.graph_def)}
+    return sorted(filter(_FORBIDDEN_OPERATIONS.search, names))
+
+
+def foreign_paths(directory):
+    """Returns absolute paths found in a SavedModel's graph.
+
+    A path that only exists where the model was exported makes it fail, or
+    read something else, on the server.
+    """
+    content = (pathlib.Path(directory) / "saved_model.pb").read_bytes()
+    # The first folder of an absolute path on a Unix machine.
+    found = re.findall(
+        rb"/(?:home|root|tmp|usr|var|opt|mnt|srv|Users|private)/[\w./-]+",
+        content,
+    )
+    return sorted({path.decode() for path in found})
+
+
+def _as_bytes(text):
+    return text if isinstance(text, bytes) else text.encode("utf-8")
+
+
+def _check(question):
+    """Returns what is wrong with an export, a list of str."""
+    import numpy as np
+
+    from serving.session_model import SessionModel
+
+    model = SessionModel(question["directory"])
+    texts = [bytes.fromhex(text) for text in question["texts"]]
+    expected = np.array(question["probabilities"], "float32")
+    classes = [name.encode("utf-8") for name in question["classes"]]
+    wrong = []
+
+    def compare(indices):
+        given = np.array([texts[i] for i in indices], object)
+        got = model.run("serving_default", {"text": given})
+        want = expected[list(indices)].reshape(len(given), len(classes))
+        error = np.abs(got["probabilities"] - want)
+        if error.size and not error.max() < PROBABILITY_TOLERANCE:
+            wrong.append(
+                f"probabilities differ from the trainer's by {error.max()} "
+                f"in a batch of {len(given)}"
+            )
+        best = [classes[i] for i in got["probabilities"].argmax(1)]
+        if list(got["label"]) != best:
+            wrong.append(f"labels {got['label']} are not the likeliest")
+        if got["classes"].tolist() != [classes] * len(given):
+            wrong.append(f"classes are {got['classes'][:1]}")
+
+    everything = range(len(texts))
+    compare([])
+    compare(everything)
+    compare(everything[::-1])
+    for index in everything:
+        compare([index])
+    operations = forbidden_operations(model.meta_graph)
+    if operations:
+        wrong.append(f"operations that TF Serving cannot run: {operations}")
+    paths = foreign_paths(question["directory"])
+    if paths:
+        wrong.append(f"absolute paths: {paths[:5]}")
+    if "ulmfit_tf" in sys.modules:
+        wrong.append("loading needed ulmfit_tf, which the server lacks")
+    return wrong
+
+
+def main():
+    """Checks the export that a question on standard input names."""
+    wrong = _check(json.load(sys.stdin))
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""A trained classifier as the functions that TF Serving calls."""
+
+import tensorflow as tf
+
+from ulmfit_tf.pretrained import document_probabilities
+from ulmfit_tf.text import PADDING_ID
+
+# Documents and tokens of a slice at most: with the paper's 4 * 1152 gates,
+# 8192 tokens are 150 MB.
+_SLICE_DOCUMENTS = 64
+_SLICE_TOKENS = 8192
+# tf.Example's feature that `classify` reads.
+TEXT_FEATURE = "text"
+
+
+class ServedClassifier(tf.Module):
+    """Text in, label out, in operations that TF Serving has.
+
+    The Keras model stays in a closure and only its raw variables are tracked:
+    a Keras variable held by a module exports a second handle, which
+    TF Serving does not restore. The LSTMs run on the project's own loop of
+    core operations, so that nothing of cuDNN is exported.
+
+    Documents are sorted by length and computed in slices, so that a short
+    one neither waits for the padding of a long one nor needs its memory; the
+    number of documents in a request is not limited.
+
+    Args:
+        classifier: `ulmfit_tf.pretrained.TrainedClassifier`.
+    """
+
+    def __init__(self, classifier):
+        super().__init__(name="served_classifier")
+        pair = classifier.build()
+        for member in pair.classifiers.values():
+            for lstm in member.encoder.lstms:
+                lstm.use_cpu_kernel = True
+        chunk_length = classifier.settings["chunk_length"]
+        self.tokenizer = classifier.tokenizer
+        self.model_variables = [weight.value for weight in pair.weights]
+        self._classes = tuple(classifier.classes)
+        self._predict_slice = lambda documents: document_probabilities(
+            pair, documents, chunk_length
+        )
+        self._tokenize = _shared(self.tokenizer.__call__)
+        self._probabilities = _shared(self._sliced_probabilities)
+
+    def signatures(self):
+        """Returns the concrete functions by signature name."""
+        texts = tf.TensorSpec([None], tf.string, name="text")
+        examples = tf.TensorSpec([None], tf.string, name="inputs")
+        return {
+            "serving_default": _concrete(self._predict, texts),
+            "classify": _concrete(self._classify, examples),
+            "tokens": _concrete(self._tokens, texts),
+        }
+
+    def _predict(self, text):
+        probabilities = self._probabilities(text)
+        classes = tf.constant(self._classes)
+        return {
+            "label": tf.gather(classes, tf.argmax(probabilities, axis=1)),
+            "probabilities": probabilities,
+            "classes": self._class_names(text),
+        }
+
+    def _classify(self, inputs):
+        features = tf.io.parse_example(
+            inputs, {TEXT_FEATURE: tf.io.FixedLenFeature([], tf.string)}
+        )
+        text = features[TEXT_FEATURE]
+        return {
+            "classes": self._class_names(text),
+            "scores": self._probabilities(text),
+        }
+
+    def _tokens(self, text):
+        ids = self._tokenize(text)
+        return {
+            "tokens": self.tokenizer.tokenize(text).to_tensor(""),
+            "token_ids": ids.to_tensor(PADDING_ID),
+            "lengths": tf.cast(ids.row_lengths(), tf.int32),
+        }
+
+    def _class_names(self, text):
+        return tf.tile(tf.constant([self._classes]), [tf.size(text), 1])
+
+    def _sliced_probabilities(self, text):
+        """Class probabilities `(batch, classes)`, slice by slice."""
+        documents = self._tokenize(text)
+        lengths = tf.cast(documents.row_lengths(), tf.int32)
+        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        num_documents = tf.size(lengths)
+
+        def compute_slice(start, results):
+            size = tf.clip_by_value(
+                _SLICE_TOKENS // lengths[order[start]], 1, _SLICE_DOCUMENTS
+            )
+            indices = order[start : start + size]
+            results = tf.tensor_scatter_nd_update(
+                results,
+                indices[:, None],
+                self._predict_slice(tf.gather(documents, indices)),
+            )
+            return start + size, results
+
+        _, results = tf.while_loop(
+            lambda start, _: start < num_documents,
+            compute_slice,
+            (0, tf.zeros([num_documents, len(self._classes)])),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([None, len(self._classes)]),
+            ),
+            # One slice at a time: memory does not grow with the request.
+            parallel_iterations=1,
+        )
+        return results
+
+
+def _shared(function):
+    """Makes all signatures use one graph of a function of texts.
+
+    The function is hidden in a closure: as an attribute of the module it
+    would be exported a second time, under a name of its own.
+    """
+    traced = tf.function(
+        function, input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    return lambda text: traced(text)
+
+
+def _concrete(function, spec):
+    return tf.function(function, input_signature=[spec]).get_concrete_function()

@@ -1,0 +1,92 @@
+"""A SavedModel in a session: the path that TF Serving takes."""
+
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+
+# Registers TF Text's operations, which the stock server links.
+import tensorflow_text  # noqa: F401
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One signature of a SavedModel.
+
+    Attributes:
+        method_name: Str, TF Serving's name of the call.
+        inputs: Dict of `TensorInfo` by name.
+        outputs: Dict of `TensorInfo` by name.
+    """
+
+    method_name: str
+    inputs: dict
+    outputs: dict
+
+
+class SessionModel:
+    """Loads a SavedModel without Keras, and without its Python objects.
+
+    TF Serving reads the graph of the `serve` tag, restores its variables and
+    runs its signatures by tensor name, which `tf.saved_model.load` does not.
+    Thread-safe.
+
+    Args:
+        directory: Path of the SavedModel.
+        num_threads: Optional int, threads of one operation and of all.
+    """
+
+    def __init__(self, directory, num_threads=None):
+        self.directory = pathlib.Path(directory)
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=num_threads or 0,
+            inter_op_parallelism_threads=num_threads or 0,
+        )
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        with graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(
+                self._session,
+                [tf.saved_model.SERVING],
+                str(directory),
+            )
+        self.meta_graph = meta_graph
+        self.signatures = {
+            name: Signature(
+                definition.method_name,
+                dict(definition.inputs),
+                dict(definition.outputs),
+            )
+            for name, definition in meta_graph.signature_def.items()
+            # TF Serving's loader leaves out what has no method.
+            if definition.method_name
+        }
+        self._callables = {}
+
+    def run(self, signature_name, inputs, output_names=None):
+        """Runs a signature.
+
+        Args:
+            signature_name: Str.
+            inputs: Dict of arrays by the signature's input names.
+            output_names: Optional sequence of str, by default all outputs.
+
+        Returns:
+            Dict of NumPy arrays by output name.
+        """
+        signature = self.signatures[signature_name]
+        names = tuple(output_names or sorted(signature.outputs))
+        feeds = sorted(signature.inputs)
+        key = (signature_name, names)
+        if key not in self._callables:
+            self._callables[key] = self._session.make_callable(
+                [signature.outputs[name].name for name in names],
+                [signature.inputs[name].name for name in feeds],
+            )
+        values = self._callables[key](*(inputs[name] for name in feeds))
+        return dict(zip(names, values, strict=True))
+
+    def close(self):
+        """Frees the session; no `run` may be under way."""
+        self._callables.clear()
+        self._session.close()

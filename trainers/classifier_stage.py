@@ -1,0 +1,154 @@
+"""Fine-tuning of a classifier (stage three)."""
+
+import logging
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainers.optimizers import group_optimizers, staged_schedules
+from trainers.progress import GroupRates, Progress
+from ulmfit_tf import models, training
+from ulmfit_tf.data.chunks import DocumentBatches, documents_in_length_order
+
+_log = logging.getLogger("trainers")
+# Rates of the authors' scripts, before the head's two linear layers.
+_HEAD_DROPOUTS = (0.4, 0.1)
+
+
+def train_classifier(
+    architecture,
+    vocabulary_size,
+    num_classes,
+    weights,
+    train,
+    validation,
+    recipe,
+    directory,
+    *,
+    direction="forward",
+    seed=0,
+    policy="float32",
+    strategy=None,
+):
+    """Fine-tunes a classifier, resuming where a killed run stopped.
+
+    Args:
+        architecture: `models.Architecture`.
+        vocabulary_size: Int.
+        num_classes: Int.
+        weights: Dict of arrays of the encoder to start from, or `None`.
+        train: Pair of a `TokenizedCorpus` and int labels `(documents,)`.
+        validation: The same.
+        recipe: `Recipe`.
+        directory: Folder for the training state and TensorBoard logs.
+        direction: `"forward"` or `"backward"`.
+        seed: Int.
+        policy: Keras dtype policy.
+        strategy: Optional `tf.distribute.Strategy`.
+
+    Returns:
+        `(weights, records)`: dict of arrays, and the logs of each epoch.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    directory = pathlib.Path(directory)
+    backward = direction == "backward"
+    corpus, labels = train
+    batches = DocumentBatches(
+        corpus,
+        np.eye(num_classes, dtype="float32")[labels],
+        recipe.batch_size,
+        backward=backward,
+        seed=seed,
+        document_weights=_document_weights(labels, num_classes, recipe),
+        num_replicas=strategy.num_replicas_in_sync,
+    )
+    keras.utils.set_random_seed(seed)
+    with strategy.scope():
+        model = models.TextClassifier(
+            vocabulary_size,
+            num_classes,
+            architecture,
+            dropouts=models.CLASSIFIER_DROPOUTS.scaled(recipe.dropout),
+            head_units=recipe.head_units,
+            head_dropouts=[rate * recipe.dropout for rate in _HEAD_DROPOUTS],
+            pooled_length=recipe.pooled_length,
+            dtype=policy,
+        )
+        model.build()
+        if weights is not None:
+            models.set_weights(models.encoder_weights(model.encoder), weights)
+        groups = model.layer_groups
+        stages = training.unfreezing_stages(
+            recipe.unfreezing, len(groups), recipe.epochs
+        )
+        rates = training.discriminative_rates(
+            recipe.learning_rate, len(groups), recipe.decay_factor
+        )
+        schedules = staged_schedules(
+            stages,
+            batches.steps_per_epoch,
+            rates,
+            recipe.cut_frac,
+            recipe.ratio,
+        )
+        optimizers = group_optimizers(schedules, recipe.weight_decay)
+        model.compile(
+            optimizer=training.DiscriminativeOptimizer(
+                model, groups, optimizers, recipe.global_clipnorm
+            ),
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
+    state = training.TrainingState(directory / "training_state.npz")
+    variables = models.classifier_weights(model)
+    callbacks = [
+        training.GradualUnfreezing(groups, stages),
+        GroupRates(optimizers),
+        Progress(
+            f"{direction} classifier",
+            state,
+            recipe.epochs * batches.steps_per_epoch,
+        ),
+        keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
+    ]
+    best = None
+    if recipe.early_stopping:
+        best = training.BestWeights(
+            directory / "best_weights.npz",
+            variables,
+            state,
+            patience=recipe.early_stopping,
+        )
+        callbacks.append(best)
+    if state.restore(model):
+        _log.info("%s: resumed at step %d", directory.name, state.step)
+    corpus, labels = validation
+    records = training.resumable_fit(
+        model,
+        batches.dataset,
+        batches.steps_per_epoch,
+        recipe.epochs,
+        state,
+        callbacks=callbacks,
+        validation_data=documents_in_length_order(
+            corpus,
+            np.eye(num_classes, dtype="float32")[labels],
+            2 * recipe.batch_size,
+            backward=backward,
+        ),
+    )
+    if best is not None:
+        best.restore()
+    return models.get_weights(variables), records
+
+
+def _document_weights(labels, num_classes, recipe):
+    if recipe.class_weights == "none":
+        return None
+    counts = np.bincount(labels, minlength=num_classes)
+    of_class = len(labels) / (num_classes * np.maximum(counts, 1))
+    return of_class[labels].astype("float32")

@@ -1,0 +1,55 @@
+"""A task's text as token ids, in a vocabulary that knows its words."""
+
+from ulmfit_tf import text
+
+
+def task_tokenizer(texts, pretrained, vocabulary_size, min_frequency):
+    """Returns the tokenizer of a task.
+
+    Without a pretrained model its vocabulary are the task's words. With one,
+    the pretrained words come first, in their order, and the task's other
+    words follow: a word that only a later text uses keeps what pretraining
+    learned of it.
+
+    Args:
+        texts: List of str, all of the task's training text.
+        pretrained: Optional `PretrainedLanguageModel`.
+        vocabulary_size: Int, words at most.
+        min_frequency: Int, occurrences that a new word needs.
+    """
+    if pretrained is None:
+        counts = text.count_tokens(text.split_words, texts)
+        return text.WordTokenizer(
+            text.Vocabulary.build(counts, vocabulary_size, min_frequency)
+        )
+    tokenizer = pretrained.tokenizer
+    if not isinstance(tokenizer, text.WordTokenizer):
+        # Pieces spell any word.
+        return tokenizer
+    known = tokenizer.vocabulary
+    counts = text.count_tokens(tokenizer, texts)
+    new = [
+        (-count, word)
+        for word, count in counts.items()
+        if count >= min_frequency and word not in known
+    ]
+    room = max(0, vocabulary_size - len(known))
+    words = [*known.tokens, *(word for _, word in sorted(new)[:room])]
+    return text.WordTokenizer(
+        text.Vocabulary(words), lowercase=tokenizer.lowercase
+    )
+
+
+def weights_for(pretrained, vocabulary):
+    """Returns a pretrained model's weights with rows for `vocabulary`."""
+    embedding, bias = text.transfer_rows(
+        pretrained.tokenizer.vocabulary,
+        vocabulary,
+        pretrained.weights["embedding"],
+        pretrained.weights["decoder/bias"],
+    )
+    return {
+        **pretrained.weights,
+        "embedding": embedding,
+        "decoder/bias": bias,
+    }

@@ -1,0 +1,60 @@
+"""Keeps the weights of the best epoch and stops when none gets better."""
+
+import io
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Saves the best epoch's weights; stops after `patience` worse ones.
+
+    What is best so far is read from the records of `TrainingState`, so a run
+    that is killed and resumed stops where the uninterrupted one does.
+
+    Args:
+        path: File for the weights.
+        variables: Dict by name of the variables to keep.
+        state: `TrainingState` of the same `fit`.
+        monitor: Str, a log that is better when lower.
+        patience: Int, epochs.
+    """
+
+    def __init__(self, path, variables, state, monitor="val_loss", patience=3):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.variables = variables
+        self.state = state
+        self.monitor = monitor
+        self.patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        past = [record[self.monitor] for record in self.state.records]
+        values = [*past, logs[self.monitor]]
+        best = int(np.argmin(values))
+        if best == len(past):
+            self._save()
+        elif len(past) - best >= self.patience:
+            self.model.stop_training = True
+
+    def restore(self):
+        """Puts the best epoch's weights back."""
+        with np.load(self.path, allow_pickle=False) as file:
+            for name, variable in self.variables.items():
+                variable.assign(file[name])
+
+    def _save(self):
+        content = io.BytesIO()
+        np.savez(
+            content,
+            **{
+                name: keras.ops.convert_to_numpy(variable)
+                for name, variable in self.variables.items()
+            },
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(self.path.name + ".partial")
+        beside.write_bytes(content.getbuffer())
+        os.replace(beside, self.path)
