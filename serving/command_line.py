@@ -11,13 +11,15 @@ class UserError(ValueError):
     """A mistake of the user's, told in one message without a traceback."""
 
 
-def run(main, argv=None):
+def run(main, argv=None, mistakes=(UserError,), interrupted="Interrupted."):
     """Runs a command line and exits.
 
     Args:
         main: Callable from a list of arguments to a JSON-serializable dict,
             printed as the last line of standard output, or `None`.
         argv: Optional list of str, by default the process' own.
+        mistakes: Exceptions that a user's mistake raises.
+        interrupted: Str, what to say when interrupted.
 
     Raises:
         SystemExit: Status 0; 1 for a failure; 2 for a user's mistake; 130
@@ -34,9 +36,9 @@ def run(main, argv=None):
     try:
         result = main(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
-        logging.error("Interrupted.")
+        logging.error(interrupted)
         sys.exit(130)
-    except UserError as error:
+    except mistakes as error:
         logging.error("error: %s", error)
         sys.exit(2)
     except Exception:

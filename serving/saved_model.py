@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from serving import self_check, warm_up
 from serving.served_classifier import ServedClassifier
+from serving.session_model import WARM_UP_FILE
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras")
 _SAMPLE_TEXTS = (
@@ -121,7 +122,7 @@ def _write(classifier, directory, model_name, figures):
     _finish(directory / "saved_model.pb")
     samples = [text for text in _SAMPLE_TEXTS if text]
     warm_up.write_warm_up(
-        directory / warm_up.FILE, model_name, [samples[:1], samples]
+        directory / WARM_UP_FILE, model_name, [samples[:1], samples]
     )
     description = {
         "format": "ulmfit_tf.saved_model",

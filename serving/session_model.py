@@ -8,6 +8,9 @@ import tensorflow as tf
 # Registers TF Text's operations, which the stock server links.
 import tensorflow_text  # noqa: F401
 
+# A TFRecord file of PredictionLog that TF Serving replays on loading.
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
+
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
@@ -63,16 +66,22 @@ class SessionModel:
         }
         self._callables = {}
 
-    def run(self, signature_name, inputs, output_names=None):
+    def run(
+        self, signature_name, inputs, output_names=None, timeout_seconds=None
+    ):
         """Runs a signature.
 
         Args:
             signature_name: Str.
             inputs: Dict of arrays by the signature's input names.
             output_names: Optional sequence of str, by default all outputs.
+            timeout_seconds: Optional float, after which the run is given up.
 
         Returns:
             Dict of NumPy arrays by output name.
+
+        Raises:
+            tf.errors.DeadlineExceededError: If it took too long.
         """
         signature = self.signatures[signature_name]
         names = tuple(output_names or sorted(signature.outputs))
@@ -82,8 +91,15 @@ class SessionModel:
             self._callables[key] = self._session.make_callable(
                 [signature.outputs[name].name for name in names],
                 [signature.inputs[name].name for name in feeds],
+                accept_options=True,
             )
-        values = self._callables[key](*(inputs[name] for name in feeds))
+        options = tf.compat.v1.RunOptions()
+        if timeout_seconds is not None:
+            # Zero would mean no limit.
+            options.timeout_in_ms = max(1, int(timeout_seconds * 1000))
+        values = self._callables[key](
+            *(inputs[name] for name in feeds), options=options
+        )
         return dict(zip(names, values, strict=True))
 
     def close(self):

@@ -9,8 +9,6 @@ from tensorflow_serving.apis import (
 
 from serving.served_classifier import TEXT_FEATURE
 
-FILE = "assets.extra/tf_serving_warmup_requests"
-
 
 def write_warm_up(path, model_name, batches):
     """Writes warm-up requests: each batch to every signature.

@@ -47,6 +47,12 @@ def parse_arguments(argv):
     add("--seed", type=int, default=0)
     add("--output", help="new run folder; default runs/DATASET-TIME")
     add("--resume", metavar="DIR", help="run folder to continue")
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=120.0,
+        help="time between saved training states",
+    )
     fields = parser.add_argument_group("recipe (default: the data set's)")
     for field in dataclasses.fields(Recipe):
         fields.add_argument(
@@ -75,6 +81,9 @@ def main(argv):
     dataset = None
     if arguments.resume is None:
         dataset = _load_dataset(arguments)
+        from trainers.run import check_settings
+
+        check_settings(recipe, arguments)
     directory, settings = command_line.open_run(
         arguments.output,
         arguments.resume,

@@ -31,6 +31,7 @@ def train_classifier(
     seed=0,
     policy="float32",
     strategy=None,
+    checkpoint_seconds=120.0,
 ):
     """Fine-tunes a classifier, resuming where a killed run stopped.
 
@@ -47,6 +48,7 @@ def train_classifier(
         seed: Int.
         policy: Keras dtype policy.
         strategy: Optional `tf.distribute.Strategy`.
+        checkpoint_seconds: Float, time between saved training states.
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
@@ -103,7 +105,9 @@ def train_classifier(
             ),
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
-    state = training.TrainingState(directory / "training_state.npz")
+    state = training.TrainingState(
+        directory / "training_state.npz", checkpoint_seconds
+    )
     variables = models.classifier_weights(model)
     callbacks = [
         training.GradualUnfreezing(groups, stages),
@@ -139,6 +143,7 @@ def train_classifier(
             np.eye(num_classes, dtype="float32")[labels],
             2 * recipe.batch_size,
             backward=backward,
+            num_replicas=strategy.num_replicas_in_sync,
         ),
     )
     if best is not None:

@@ -1,57 +1,25 @@
-"""What all command lines share: errors, the last line, run folders."""
+"""What the trainers' command lines share: errors and run folders."""
 
 import json
-import logging
 import os
 import pathlib
-import sys
-import traceback
 
+from serving import command_line
+from serving.command_line import UserError
+from ulmfit_tf.data.errors import DataError
 
-class UserError(ValueError):
-    """A mistake of the user's, told in one message without a traceback."""
+__all__ = ["UserError", "open_run", "read_json", "run", "write_json"]
 
 
 def run(main, argv=None):
-    """Runs a command line and exits.
-
-    Args:
-        main: Callable from a list of arguments to a dict: the run's final
-            figures, printed as the last line of standard output.
-        argv: Optional list of str, by default the process' own.
-
-    Raises:
-        SystemExit: Status 0; 2 for a user's mistake; 130 when interrupted.
-    """
-    # TensorFlow reports on devices it has not found before it says anything
-    # else; a user who wants that sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", stream=sys.stderr
+    """Runs a command line and exits; see `serving.command_line.run`."""
+    command_line.run(
+        main,
+        argv,
+        mistakes=(UserError, DataError),
+        interrupted="Interrupted. `--resume DIR` continues, with DIR the run "
+        "folder.",
     )
-    for noisy in ("absl", "tensorflow", "h5py"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        figures = main(sys.argv[1:] if argv is None else argv)
-    except KeyboardInterrupt:
-        logging.error(
-            "Interrupted. `--resume DIR` with the run folder continues."
-        )
-        sys.exit(130)
-    except (UserError, _data_error()) as error:
-        logging.error("error: %s", error)
-        sys.exit(2)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
-    print(json.dumps(figures), flush=True)
-    sys.exit(0)
-
-
-def _data_error():
-    from ulmfit_tf.data.errors import DataError
-
-    return DataError
 
 
 def write_json(path, content):
@@ -111,13 +79,3 @@ def open_run(output, resume, settings):
 def read_json(path):
     """Reads a JSON file."""
     return json.loads(pathlib.Path(path).read_text())
-
-
-def write_arrays(path, arrays):
-    """Writes arrays by name as `.npz`, beside `path`, and renames it."""
-    import numpy as np
-
-    path = pathlib.Path(path)
-    beside = path.with_name("partial-" + path.name)
-    np.savez(beside, **arrays)
-    os.replace(beside, path)

@@ -53,9 +53,15 @@ def parse_arguments(argv):
         default=2048,
         help="words of the sampled softmax; 0 for the full softmax",
     )
-    add("--precision", default="auto", help="auto, float32 or bfloat16")
-    add("--strategy", default="auto", help="auto, none or mirrored")
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add("--seed", type=int, default=0)
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=120.0,
+        help="time between saved training states",
+    )
     arguments = parser.parse_args(argv)
     if arguments.resume is None:
         for needed in ("corpus", "output"):
@@ -66,10 +72,14 @@ def parse_arguments(argv):
 
 def main(argv):
     arguments = parse_arguments(argv)
+    if arguments.resume is None:
+        _check_settings(arguments)
     directory, settings = command_line.open_run(
         arguments.output, arguments.resume, vars(arguments)
     )
     settings = argparse.Namespace(**settings)
+    if (directory / "metrics.json").exists():
+        return command_line.read_json(directory / "metrics.json")["figures"]
     started = time.monotonic()
 
     from trainers import hardware
@@ -80,12 +90,16 @@ def main(argv):
     from ulmfit_tf import models, pretrained
 
     hardware.seed_everything(settings.seed)
-    start = None
-    if settings.pretrained:
-        start = pretrained.load_pretrained(
-            settings.pretrained, settings.direction
-        )
+    start = _load_pretrained(settings)
     tokenizer, train, validation = _prepare_text(settings, start)
+    for name, part in (("train", train), ("validation", validation)):
+        if part.offsets[-1] <= settings.batch_size:
+            raise command_line.UserError(
+                f"The corpus has {part.offsets[-1]} tokens of {name} text in "
+                f"{len(part)} documents, too few for batches of "
+                f"{settings.batch_size} streams. Use more text, a smaller "
+                "`--batch-size` or a larger `--validation-fraction`."
+            )
     architecture = (
         start.architecture if start else models.ARCHITECTURES[settings.preset]
     )
@@ -114,6 +128,7 @@ def main(argv):
         seed=settings.seed,
         policy=hardware.dtype_policy(settings.precision),
         strategy=hardware.distribution(settings.strategy),
+        checkpoint_seconds=settings.checkpoint_seconds,
     )
     model = pretrained.PretrainedLanguageModel(
         architecture, settings.direction, tokenizer, weights
@@ -130,9 +145,47 @@ def main(argv):
         "language_model": str(model_directory),
     }
     command_line.write_json(
-        directory / "metrics.json", {**figures, "records": records}
+        directory / "metrics.json", {"figures": figures, "records": records}
     )
     return figures
+
+
+def _check_settings(settings):
+    """Raises `UserError` or `DataError` before a run folder is made."""
+    positive = ("vocabulary_size", "min_frequency", "epochs", "batch_size")
+    for name in positive:
+        if getattr(settings, name) < 1:
+            raise command_line.UserError(
+                f"`--{name.replace('_', '-')}` must be at least 1. "
+                f"Received: {getattr(settings, name)}."
+            )
+    if not 0 < settings.validation_fraction <= 0.5:
+        raise command_line.UserError(
+            "`--validation-fraction` must be above 0 and at most 0.5. "
+            f"Received: {settings.validation_fraction}."
+        )
+    from ulmfit_tf import data, models
+
+    data.corpus_files(settings.corpus, data_dir=settings.data_dir)
+    if settings.preset not in models.ARCHITECTURES:
+        raise command_line.UserError(
+            f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
+            f"Received: {settings.preset}."
+        )
+    _load_pretrained(settings)
+
+
+def _load_pretrained(settings):
+    from ulmfit_tf import pretrained
+
+    if not settings.pretrained:
+        return None
+    try:
+        return pretrained.load_pretrained(
+            settings.pretrained, settings.direction
+        )
+    except ValueError as error:
+        raise command_line.UserError(f"`--pretrained`: {error}") from error
 
 
 def _prepare_text(settings, start):

@@ -67,6 +67,7 @@ def train_language_model(
     seed=0,
     policy="float32",
     strategy=None,
+    checkpoint_seconds=120.0,
 ):
     """Trains a language model, resuming where a killed run stopped.
 
@@ -82,6 +83,7 @@ def train_language_model(
         seed: Int.
         policy: Keras dtype policy.
         strategy: Optional `tf.distribute.Strategy`.
+        checkpoint_seconds: Float, time between saved training states.
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
@@ -138,7 +140,9 @@ def train_language_model(
                 model, groups, optimizers, recipe.global_clipnorm
             )
         )
-    state = training.TrainingState(directory / "training_state.npz")
+    state = training.TrainingState(
+        directory / "training_state.npz", checkpoint_seconds
+    )
     if state.restore(model):
         _log.info("%s: resumed at step %d", directory.name, state.step)
     fit = {}

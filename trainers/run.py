@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import time
 
 import numpy as np
@@ -14,13 +15,48 @@ from trainers.language_model_stage import (
     train_language_model,
 )
 from trainers.task_text import task_tokenizer, weights_for
-from ulmfit_tf import models, pretrained, text
+from ulmfit_tf import models, pretrained, text, training
+from ulmfit_tf.data.chunks import CHUNK_LENGTH
 from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
 
 _log = logging.getLogger("trainers")
 # Above this many words stage two samples its softmax.
 _FULL_SOFTMAX_WORDS = 8192
 _SAMPLE_SIZE = 2048
+
+
+def check_settings(recipe, settings):
+    """Raises `UserError` for what would only fail after the run began."""
+    if settings.preset not in models.ARCHITECTURES:
+        raise command_line.UserError(
+            f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
+            f"Received: {settings.preset}."
+        )
+    language_models = _load_language_models(
+        settings.pretrained, _directions(settings)
+    )
+    architectures = {
+        language_model.architecture if language_model else None
+        for language_model in language_models.values()
+    }
+    if len(architectures) > 1:
+        raise command_line.UserError(
+            "`--pretrained`: the forward and the backward language model "
+            "have different sizes. Give two of the same architecture."
+        )
+    architecture = architectures.pop() or models.ARCHITECTURES[settings.preset]
+    try:
+        # Groups: the embedding, each LSTM layer, the head.
+        training.unfreezing_stages(
+            recipe.unfreezing, architecture.num_layers + 2, recipe.epochs
+        )
+    except ValueError as error:
+        raise command_line.UserError(f"`--unfreezing`: {error}") from error
+    if recipe.pooled_length % CHUNK_LENGTH:
+        raise command_line.UserError(
+            f"`--pooled-length` must be a multiple of {CHUNK_LENGTH}, the "
+            f"length of a chunk. Received: {recipe.pooled_length}."
+        )
 
 
 def run_classifier(dataset, recipe, settings, directory):
@@ -39,11 +75,7 @@ def run_classifier(dataset, recipe, settings, directory):
     """
     started = time.monotonic()
     hardware.seed_everything(settings.seed)
-    directions = (
-        ["forward", "backward"]
-        if settings.bidirectional
-        else [settings.direction]
-    )
+    directions = _directions(settings)
     dataset, validation_texts, validation_labels = dataset.split_validation(
         recipe.validation_fraction, settings.seed
     )
@@ -84,6 +116,7 @@ def run_classifier(dataset, recipe, settings, directory):
             "seed": settings.seed,
             "policy": policy,
             "strategy": strategy,
+            "checkpoint_seconds": settings.checkpoint_seconds,
         }
         stage = _Stages(directory / direction, records, direction)
         language_model = language_models[direction]
@@ -125,7 +158,7 @@ def run_classifier(dataset, recipe, settings, directory):
             "architecture": dataclasses.asdict(architecture),
             "head_units": recipe.head_units,
             "pooled_length": recipe.pooled_length,
-            "chunk_length": 70,
+            "chunk_length": CHUNK_LENGTH,
         },
         weights,
         {"dataset": dataset.name, "seed": settings.seed},
@@ -136,7 +169,15 @@ def run_classifier(dataset, recipe, settings, directory):
     test_error = None
     if dataset.test_texts is not None:
         test_error = _error(classifier, dataset.test_texts, dataset.test_labels)
-    saved_model = None  # EXPORT2
+    saved_model = export_classifier(
+        classifier,
+        directory / "saved_model",
+        sample_texts=validation_texts[:16],
+        figures={
+            "validation_error": validation_error,
+            "test_error": test_error,
+        },
+    )
     figures = {
         "dataset": settings.dataset,
         "test_error": test_error,
@@ -173,19 +214,34 @@ class _Stages:
                 *arguments, self.directory / name, **options
             )
             command_line.write_json(log, records)
-            command_line.write_arrays(result, weights)
+            _write_arrays(result, weights)
         self.records[f"{self.direction}_{name}"] = records
         return weights
+
+
+def _write_arrays(path, arrays):
+    beside = path.with_name("partial-" + path.name)
+    np.savez(beside, **arrays)
+    os.replace(beside, path)
+
+
+def _directions(settings):
+    if settings.bidirectional:
+        return ["forward", "backward"]
+    return [settings.direction]
 
 
 def _load_language_models(names, directions):
     """Returns the pretrained model of each direction, or `None`."""
     if names == ["none"]:
         return dict.fromkeys(directions)
-    return {
-        direction: pretrained.load_pretrained(names, direction)
-        for direction in directions
-    }
+    try:
+        return {
+            direction: pretrained.load_pretrained(names, direction)
+            for direction in directions
+        }
+    except ValueError as error:
+        raise command_line.UserError(f"`--pretrained`: {error}") from error
 
 
 def _language_model_recipe(recipe, vocabulary_size, is_pretrained):

@@ -181,7 +181,12 @@ class DocumentBatches:
 
 
 def documents_in_length_order(
-    corpus, labels, batch_size, backward=False, chunk_length=CHUNK_LENGTH
+    corpus,
+    labels,
+    batch_size,
+    backward=False,
+    chunk_length=CHUNK_LENGTH,
+    num_replicas=1,
 ):
     """Returns each document once, the longest first, for evaluation.
 
@@ -191,12 +196,17 @@ def documents_in_length_order(
         batch_size: Int, documents of a batch.
         backward: Bool, whether documents are read from their end.
         chunk_length: Int, see `chunk_documents`.
+        num_replicas: Int; every batch but the last holds a multiple of it.
 
     Returns:
         A finite `tf.data.Dataset` of `(token_ids, labels)`.
     """
     order = np.argsort(-corpus.lengths, kind="stable")
     ordered = corpus.select(order)
+    # Keras learns the shapes from the first batch and then needs all replicas
+    # to have the same number of documents.
+    batch_size = min(batch_size, len(corpus)) // num_replicas * num_replicas
+    batch_size = max(batch_size, 1)
     dataset = tf.data.Dataset.from_tensor_slices(
         (
             tf.RaggedTensor.from_row_splits(ordered.token_ids, ordered.offsets),

@@ -124,8 +124,9 @@ class LanguageModelStream:
 
         Yields:
             `inputs`, a dict of `token_ids` int32 `(batch_size, length)` and
-            `stream_start` bool `(batch_size,)`; `targets` int32
-            `(batch_size, length)`, the token after each.
+            `stream_start` int32 `(batch_size,)`, 1 in an epoch's first window
+            and else 0; `targets` int32 `(batch_size, length)`, the token
+            after each.
         """
         epoch, first = divmod(first_step, self.steps_per_epoch)
         while True:
@@ -144,7 +145,11 @@ class LanguageModelStream:
                 )
                 inputs = {
                     "token_ids": block[:, :-1],
-                    "stream_start": np.full(self.batch_size, step == 0),
+                    # Not bool: under a distribution strategy Keras averages
+                    # a batch over the replicas to learn its shapes.
+                    "stream_start": np.full(
+                        self.batch_size, step == 0, "int32"
+                    ),
                 }
                 yield inputs, block[:, 1:]
             epoch, first = epoch + 1, 0
@@ -157,7 +162,7 @@ class LanguageModelStream:
             output_signature=(
                 {
                     "token_ids": tf.TensorSpec(shape, tf.int32),
-                    "stream_start": tf.TensorSpec((self.batch_size,), tf.bool),
+                    "stream_start": tf.TensorSpec((self.batch_size,), tf.int32),
                 },
                 tf.TensorSpec(shape, tf.int32),
             ),

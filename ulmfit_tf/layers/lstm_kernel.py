@@ -12,6 +12,7 @@ def lstm_sequence(
     bias,
     mask=None,
     detach_every=None,
+    training=True,
 ):
     """Runs an LSTM over a sequence and differentiates it by hand.
 
@@ -37,6 +38,8 @@ def lstm_sequence(
             Padding may lie anywhere, and a row may be all padding.
         detach_every: Optional int. Cuts the gradient of the state every that
             many timesteps, counted from the end of the sequence.
+        training: Bool. Without it nothing is kept for the backward pass of
+            this function, and TensorFlow's own is used if one is asked for.
 
     Returns:
         `(outputs, hidden, cell)`: the hidden states `(batch, timesteps,
@@ -52,7 +55,7 @@ def lstm_sequence(
 
     @tf.custom_gradient
     def run(inputs, initial_hidden, initial_cell, kernel, recurrent, bias):
-        outputs, gates, cells = _forward(
+        outputs, hidden, cell, gates, cells = _forward(
             inputs, initial_hidden, initial_cell, kernel, recurrent, bias, mask
         )
 
@@ -65,10 +68,12 @@ def lstm_sequence(
                 detach_every,
             )
 
-        final_hidden = tf.cast(outputs[-1], tf.float32)
-        return (outputs, final_hidden, cells[-1]), gradient
+        return (outputs, hidden, cell), gradient
 
-    outputs, hidden, cell = run(
+    def run_once(*arguments):
+        return _forward(*arguments, mask, keep=False)[:3]
+
+    outputs, hidden, cell = (run if training else run_once)(
         inputs,
         tf.cast(initial_hidden, tf.float32),
         tf.cast(initial_cell, tf.float32),
@@ -79,8 +84,12 @@ def lstm_sequence(
     return tf.transpose(outputs, [1, 0, 2]), hidden, cell
 
 
-def _forward(inputs, hidden, cell, kernel, recurrent, bias, mask):
-    """Returns outputs, gate activations and cell states, all time-major."""
+def _forward(inputs, hidden, cell, kernel, recurrent, bias, mask, keep=True):
+    """Returns outputs, final states, gate activations and cell states.
+
+    All sequences are time-major. Gates and cells are kept for the backward
+    pass and `None` without `keep`.
+    """
     dtype = inputs.dtype
     timesteps, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
     features, units = inputs.shape[2], recurrent.shape[0]
@@ -97,7 +106,7 @@ def _forward(inputs, hidden, cell, kernel, recurrent, bias, mask):
             clear_after_read=False,
         )
 
-    def step(time, hidden, cell, outputs, gates, cells):
+    def step(time, hidden, cell, outputs, *kept):
         gate_input = tf.cast(tf.matmul(hidden, recurrent), tf.float32)
         gate_input += tf.cast(projected[time], tf.float32) + bias
         i, f, g, o = tf.split(gate_input, 4, axis=1)
@@ -108,28 +117,23 @@ def _forward(inputs, hidden, cell, kernel, recurrent, bias, mask):
         if mask is not None:
             new_cell = tf.where(mask[time], new_cell, cell)
             new_hidden = tf.where(mask[time], new_hidden, hidden)
-        return (
-            time + 1,
-            new_hidden,
-            new_cell,
-            outputs.write(time, new_hidden),
-            gates.write(time, tf.cast(tf.concat([i, f, g, o], 1), dtype)),
-            cells.write(time, new_cell),
-        )
+        if keep:
+            gates, cells = kept
+            kept = (
+                gates.write(time, tf.cast(tf.concat([i, f, g, o], 1), dtype)),
+                cells.write(time, new_cell),
+            )
+        outputs = outputs.write(time, new_hidden)
+        return (time + 1, new_hidden, new_cell, outputs, *kept)
 
-    _, _, _, outputs, gates, cells = tf.while_loop(
+    kept = (array(dtype, 4 * units), array(tf.float32, units)) if keep else ()
+    _, hidden, cell, outputs, *kept = tf.while_loop(
         lambda time, *_: time < timesteps,
         step,
-        (
-            0,
-            tf.cast(hidden, dtype),
-            cell,
-            array(dtype, units),
-            array(dtype, 4 * units),
-            array(tf.float32, units),
-        ),
+        (0, tf.cast(hidden, dtype), cell, array(dtype, units), *kept),
     )
-    return outputs.stack(), gates.stack(), cells.stack()
+    gates, cells = [a.stack() for a in kept] if keep else (None, None)
+    return outputs.stack(), tf.cast(hidden, tf.float32), cell, gates, cells
 
 
 def _backward(arguments, saved, upstream, mask, detach_every):

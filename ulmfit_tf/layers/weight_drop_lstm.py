@@ -80,6 +80,7 @@ class WeightDropLSTM(keras.layers.LSTM):
                 self.cell.bias,
                 mask=mask,
                 detach_every=self.chunk_length,
+                training=training,
             )
         with self._recurrent_kernel_replaced(recurrent_kernel):
             return self._keras_loop(sequences, initial_state, mask, training)
@@ -119,27 +120,32 @@ class WeightDropLSTM(keras.layers.LSTM):
         batch, timesteps, features = ops.shape(sequences)
         if mask is None:
             mask = ops.ones((batch, timesteps), dtype="bool")
+        # Keras' `scan` on TensorFlow takes a number of chunks that is only
+        # known at run time with one input, so the mask joins as a feature;
+        # and its outputs must be like what it carries, so they are carried.
+        sequences = ops.cast(sequences, self.compute_dtype)
+        mask = ops.cast(mask, self.compute_dtype)[:, :, None]
+        inputs = ops.concatenate([sequences, mask], axis=2)
         # A short batch is filled up on the right, where cuDNN wants padding.
         filling = -timesteps % length
-        sequences = ops.pad(sequences, [[0, 0], [0, filling], [0, 0]])
-        mask = ops.pad(mask, [[0, 0], [0, filling]], constant_values=False)
+        inputs = ops.pad(inputs, [[0, 0], [0, filling], [0, 0]])
         chunks = (timesteps + filling) // length
-        sequences = ops.reshape(sequences, (batch, chunks, length, features))
-        mask = ops.reshape(mask, (batch, chunks, length))
+        inputs = ops.reshape(inputs, (batch, chunks, length, features + 1))
 
-        def step(state, chunk):
-            outputs, *state = self._keras_chunk(
-                chunk[0],
+        def step(carried, chunk):
+            _, *state = carried
+            results = self._keras_chunk(
+                chunk[:, :, :-1],
                 [ops.stop_gradient(s) for s in state],
-                chunk[1],
+                chunk[:, :, -1] > 0,
                 training,
             )
-            return state, outputs
+            return list(results), list(results)
 
-        state, outputs = ops.scan(
-            step,
-            [ops.cast(s, self.compute_dtype) for s in state],
-            (ops.swapaxes(sequences, 0, 1), ops.swapaxes(mask, 0, 1)),
+        outputs = ops.zeros((batch, length, self.units), self.compute_dtype)
+        state = [ops.cast(s, self.compute_dtype) for s in state]
+        (_, *state), (outputs, *_) = ops.scan(
+            step, [outputs, *state], ops.swapaxes(inputs, 0, 1)
         )
         outputs = ops.reshape(
             ops.swapaxes(outputs, 0, 1), (batch, chunks * length, self.units)

@@ -37,7 +37,8 @@ class BidirectionalPair(keras.Model):
 
     def build(self, input_shape=None):
         for classifier in self.classifiers.values():
-            classifier.build()
+            if not classifier.built:
+                classifier.build()
         self.built = True
 
     def call(self, token_ids, training=False):

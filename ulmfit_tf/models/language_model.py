@@ -36,8 +36,8 @@ class LanguageModel(keras.Model):
 
     Call arguments:
         inputs: Dict of `token_ids`, int `(batch, timesteps)`, and
-            `stream_start`, bool `(batch,)`: rows whose state is zero before
-            this window.
+            `stream_start`, bool or int `(batch,)`: rows whose state is zero
+            before this window.
         training: Bool.
 
     Output shape:

@@ -8,5 +8,10 @@ from keras import ops
 class Perplexity(keras.metrics.Mean):
     """Exponential of the mean of token losses in nats."""
 
+    def update_state(self, losses):
+        # Keras' mean would weigh the rows of a batch alike, and so the tokens
+        # of a short window more.
+        super().update_state(ops.reshape(losses, (-1,)))
+
     def result(self):
         return ops.exp(super().result())

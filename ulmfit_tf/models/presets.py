@@ -33,6 +33,8 @@ ARCHITECTURES = {
     "paper": Architecture(400, 1152),
     # Sized for CPU: a tenth of the paper's multiplications a token.
     "compact": Architecture(300, 512),
+    # For trying things out in seconds; learns little.
+    "tiny": Architecture(16, 24),
 }
 
 

@@ -59,7 +59,7 @@ class TrainingState(keras.callbacks.Callback):
                     )
             for kind in ("model", "optimizer"):
                 for index, variable in enumerate(kinds[kind]):
-                    variable.assign(file[f"{kind}_{index}"])
+                    _assign(variable, file[f"{kind}_{index}"])
             self._metrics_to_restore = [
                 file[f"metrics_{index}"]
                 for index in range(len(header["shapes"]["metrics"]))
@@ -76,7 +76,7 @@ class TrainingState(keras.callbacks.Callback):
             for variable, value in zip(
                 metrics, self._metrics_to_restore, strict=True
             ):
-                variable.assign(value)
+                _assign(variable, value)
         self._metrics_to_restore = None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -96,7 +96,7 @@ class TrainingState(keras.callbacks.Callback):
     def _save(self):
         kinds = _variables(self.model)
         arrays = {
-            f"{kind}_{index}": keras.ops.convert_to_numpy(variable)
+            f"{kind}_{index}": _read(variable)
             for kind, variables in kinds.items()
             for index, variable in enumerate(variables)
         }
@@ -170,3 +170,29 @@ def _variables(model):
         "optimizer": model.optimizer.variables,
         "metrics": model.metrics_variables,
     }
+
+
+def _read(variable):
+    """Returns a variable's value, or all of them where replicas differ."""
+    copies = _copies(variable)
+    if copies is None:
+        return keras.ops.convert_to_numpy(variable)
+    return np.stack([copy.numpy() for copy in copies])
+
+
+def _assign(variable, value):
+    """Assigns what `_read` returned."""
+    copies = _copies(variable)
+    if copies is None:
+        variable.assign(value)
+        return
+    for copy, own in zip(copies, value, strict=True):
+        copy.assign(own)
+
+
+def _copies(variable):
+    """The variables of single replicas, if each has its own value."""
+    if (variable.synchronization, variable.aggregation) != ("on_read", "none"):
+        return None
+    # TensorFlow's variable has this attribute under a distribution strategy.
+    return getattr(variable.value, "values", None)

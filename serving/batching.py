@@ -1,0 +1,264 @@
+"""Requests that arrive together are computed together."""
+
+import collections
+import dataclasses
+import threading
+import time
+
+import grpc
+import numpy as np
+
+from serving.status import ServingError, invalid_argument, tensorflow_errors
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchingOptions:
+    """When a batch is closed, with TF Serving's names and defaults.
+
+    Attributes:
+        max_batch_size: Int, rows of a batch, and so of a request.
+        batch_timeout_micros: Int, microseconds that the oldest request of a
+            batch waits for others.
+        max_enqueued_batches: Int, full batches that may wait.
+        num_batch_threads: Int, batches computed at the same time.
+        allowed_batch_sizes: Tuple of int, ascending; a batch is filled up
+            to the next of them. Empty for no filling.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = 2
+    allowed_batch_sizes: tuple = ()
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self)[:4]:
+            least = 0 if field.name == "batch_timeout_micros" else 1
+            if getattr(self, field.name) < least:
+                raise ValueError(
+                    f"`{field.name}` must be at least {least}. Received: "
+                    f"{getattr(self, field.name)}."
+                )
+        sizes = self.allowed_batch_sizes
+        if sizes and (
+            list(sizes) != sorted(set(sizes))
+            or sizes[-1] != self.max_batch_size
+        ):
+            raise ValueError(
+                "`allowed_batch_sizes` must ascend and end with "
+                f"`max_batch_size`, {self.max_batch_size}. Received: "
+                f"{list(sizes)}."
+            )
+
+    @classmethod
+    def from_message(cls, message):
+        """Returns the options of a `BatchingParameters` message."""
+        given = {
+            name: getattr(message, name).value
+            for name in (field.name for field in dataclasses.fields(cls)[:4])
+            if message.HasField(name)
+        }
+        return cls(
+            **given, allowed_batch_sizes=tuple(message.allowed_batch_sizes)
+        )
+
+
+class _Task:
+    """One request: its inputs, its deadline and its answer."""
+
+    def __init__(self, inputs, rows, deadline):
+        self.inputs = inputs
+        self.rows = rows
+        self.deadline = deadline
+        self.enqueued = time.monotonic()
+        self.done = threading.Event()
+        self.outputs = None
+        self.error = None
+
+
+class BatchedModel:
+    """A model whose concurrent requests are joined into batches.
+
+    Only requests of one signature that ask for the same outputs are joined.
+    Has the attributes and methods of `SessionModel`.
+
+    Args:
+        model: `SessionModel`.
+        options: `BatchingOptions`.
+    """
+
+    def __init__(self, model, options):
+        self._model = model
+        self._options = options
+        self._queues = collections.OrderedDict()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True)
+            for _ in range(options.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def signatures(self):
+        """The model's signatures by name."""
+        return self._model.signatures
+
+    @property
+    def meta_graph(self):
+        """The model's `MetaGraphDef`."""
+        return self._model.meta_graph
+
+    def run(
+        self, signature_name, inputs, output_names=None, timeout_seconds=None
+    ):
+        """Runs a signature in a batch, see `SessionModel.run`.
+
+        Raises:
+            ServingError: If the request is larger than a batch, the queue is
+                full or the time ran out; codes are TF Serving's.
+        """
+        names = tuple(
+            output_names or sorted(self.signatures[signature_name].outputs)
+        )
+        rows = {len(array) for array in inputs.values()}
+        if len(rows) != 1:
+            raise invalid_argument(
+                "Batching Run() input tensors must have equal 0th-dimension "
+                "size"
+            )
+        (rows,) = rows
+        if rows == 0:
+            return self._model.run(
+                signature_name, inputs, names, timeout_seconds
+            )
+        if rows > self._options.max_batch_size:
+            raise invalid_argument(
+                f"Task size {rows} is larger than maximum input batch size "
+                f"{self._options.max_batch_size}"
+            )
+        deadline = (
+            None
+            if timeout_seconds is None
+            else time.monotonic() + timeout_seconds
+        )
+        task = _Task(inputs, rows, deadline)
+        self._enqueue((signature_name, names), task)
+        task.done.wait()
+        if task.error is not None:
+            raise task.error
+        return task.outputs
+
+    def close(self):
+        """Answers what is enqueued, ends the threads, closes the model."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._model.close()
+
+    def _enqueue(self, key, task):
+        options = self._options
+        with self._changed:
+            queue = self._queues.setdefault(key, collections.deque())
+            waiting = sum(other.rows for other in queue) + task.rows
+            if waiting > options.max_batch_size * options.max_enqueued_batches:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was "
+                    "submitted is full",
+                )
+            queue.append(task)
+            self._changed.notify()
+
+    def _work(self):
+        while (batch := self._next_batch()) is not None:
+            key, tasks = batch
+            try:
+                self._run_batch(key, tasks)
+            except Exception as error:
+                # Whoever waits must hear of it, whatever it is.
+                for task in tasks:
+                    task.error = error
+            for task in tasks:
+                task.done.set()
+
+    def _next_batch(self):
+        """Waits for a batch to be due; `None` when the model closes."""
+        with self._changed:
+            while True:
+                wait = None
+                for key, queue in self._queues.items():
+                    if not queue:
+                        continue
+                    due_in = self._due_in(queue)
+                    if due_in <= 0:
+                        # The others come first next time.
+                        self._queues.move_to_end(key)
+                        return key, self._take(queue)
+                    wait = due_in if wait is None else min(wait, due_in)
+                if self._closing and wait is None:
+                    return None
+                self._changed.wait(wait)
+
+    def _due_in(self, queue):
+        rows = sum(task.rows for task in queue)
+        if self._closing or rows >= self._options.max_batch_size:
+            return 0
+        timeout = self._options.batch_timeout_micros / 1e6
+        return queue[0].enqueued + timeout - time.monotonic()
+
+    def _take(self, queue):
+        tasks, rows = [], 0
+        while queue and rows + queue[0].rows <= self._options.max_batch_size:
+            task = queue.popleft()
+            tasks.append(task)
+            rows += task.rows
+        return tasks
+
+    def _run_batch(self, key, tasks):
+        now = time.monotonic()
+        alive = []
+        for task in tasks:
+            if task.deadline is not None and task.deadline <= now:
+                task.error = ServingError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    "Run() timeout exceeded while waiting in batching queue",
+                )
+            else:
+                alive.append(task)
+        if not alive:
+            return
+        signature_name, names = key
+        inputs = self._joined(alive)
+        # The batch runs as long as its most patient request.
+        deadlines = [task.deadline for task in alive]
+        timeout = None if None in deadlines else max(deadlines) - now
+        with tensorflow_errors():
+            outputs = self._model.run(signature_name, inputs, names, timeout)
+        start = 0
+        for task in alive:
+            stop = start + task.rows
+            task.outputs = {
+                name: array[start:stop] for name, array in outputs.items()
+            }
+            start = stop
+
+    def _joined(self, tasks):
+        joined = {
+            name: np.concatenate([task.inputs[name] for task in tasks])
+            for name in tasks[0].inputs
+        }
+        rows = sum(task.rows for task in tasks)
+        sizes = [s for s in self._options.allowed_batch_sizes if s >= rows]
+        if not sizes:
+            return joined
+        # Filled up with the last row, as TF Serving does.
+        return {
+            name: np.concatenate(
+                [array, np.repeat(array[-1:], sizes[0] - rows, 0)]
+            )
+            for name, array in joined.items()
+        }

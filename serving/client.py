@@ -1,0 +1,162 @@
+"""Asks a served classifier.
+
+    python -m serving.client --target HOST:PORT --model NAME TEXT...
+
+Texts come from the command line, from `--file` (one a line) or, with `-`,
+from standard input. Answers are JSON lines on standard output, in the order
+of the texts. With `--load-test SECONDS` the texts are sent again and again
+and one JSON object with throughput and latencies is printed.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import grpc
+
+from serving import command_line
+from serving.grpc_client import Client, load_test
+
+
+def main(argv):
+    """Asks as the arguments say; returns the load test's figures, if any."""
+    arguments = _parser().parse_args(argv)
+    for name in ("batch_size", "max_in_flight", "timeout_seconds", "load_test"):
+        value = getattr(arguments, name)
+        if value is not None and value <= 0:
+            flag = "--" + name.replace("_", "-")
+            raise command_line.UserError(
+                f"`{flag}` must be positive. Received: {value}."
+            )
+    with Client(
+        arguments.target,
+        arguments.model,
+        version=arguments.version,
+        timeout_seconds=arguments.timeout_seconds,
+        retries=arguments.retries,
+        credentials=_credentials(arguments),
+    ) as client:
+        try:
+            if arguments.load_test is not None:
+                return _load_test(client, arguments)
+            _print_answers(client, arguments)
+        except grpc.RpcError as error:
+            raise command_line.UserError(
+                f"{arguments.target} answered {error.code().name}: "
+                f"{error.details()}"
+            ) from error
+        except BrokenPipeError:
+            # Whoever read the answers has seen enough.
+            sys.stdout = None
+    return None
+
+
+def _print_answers(client, arguments):
+    answers = client.predict_stream(
+        _texts(arguments),
+        batch_size=arguments.batch_size,
+        max_in_flight=arguments.max_in_flight,
+    )
+    for text, prediction in answers:
+        line = {
+            "text": text.decode("utf-8", errors="replace"),
+            "label": prediction.label,
+            "probabilities": prediction.probabilities,
+        }
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def _load_test(client, arguments):
+    texts = list(_texts(arguments))
+    if not texts:
+        raise command_line.UserError("A load test needs at least one text.")
+    size = arguments.batch_size
+    batches = [texts[i : i + size] for i in range(0, len(texts), size)]
+    client.predict(batches[0])
+    return load_test(
+        client,
+        batches,
+        arguments.load_test,
+        arguments.max_in_flight,
+        arguments.rate,
+    )
+
+
+def _texts(arguments):
+    """Yields the texts as bytes: a file may hold invalid UTF-8."""
+    if bool(arguments.text) == (arguments.file is not None):
+        raise command_line.UserError(
+            "Give texts, or a file with one a line by `--file`, not both."
+        )
+    if arguments.text:
+        yield from (
+            text.encode("utf-8", "surrogateescape") for text in arguments.text
+        )
+        return
+    try:
+        if arguments.file == "-":
+            yield from (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            return
+        with open(arguments.file, "rb") as file:
+            yield from (line.rstrip(b"\r\n") for line in file)
+    except OSError as error:
+        raise command_line.UserError(f"`--file`: {error}") from error
+
+
+def _credentials(arguments):
+    if not arguments.tls:
+        return None
+
+    def content(name):
+        path = getattr(arguments, name)
+        if path is None:
+            return None
+        try:
+            return pathlib.Path(path).read_bytes()
+        except OSError as error:
+            raise command_line.UserError(f"{error}") from error
+
+    return grpc.ssl_channel_credentials(
+        content("root_certificates"),
+        content("client_key"),
+        content("client_certificate"),
+    )
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.client",
+        description="Asks a served classifier over gRPC.",
+    )
+    add = parser.add_argument
+    add("text", nargs="*", metavar="TEXT")
+    add("--target", required=True, metavar="HOST:PORT")
+    add("--model", required=True, help="the model's name")
+    add("--version", type=int, help="by default the latest")
+    add("--file", help="texts, one a line; - for standard input")
+    add("--batch-size", type=int, default=32, help="texts in a request")
+    add("--max-in-flight", type=int, default=4, help="requests at a time")
+    add(
+        "--timeout-seconds",
+        type=float,
+        default=30.0,
+        help="for a request with its retries",
+    )
+    add("--retries", type=int, default=4, help="when UNAVAILABLE")
+    add("--tls", action="store_true", help="encrypt; implied by nothing else")
+    add("--root-certificates", help="PEM file; by default gRPC's own")
+    add("--client-key", help="PEM file")
+    add("--client-certificate", help="PEM file")
+    add("--load-test", type=float, metavar="SECONDS")
+    add(
+        "--rate",
+        type=float,
+        help="requests a second of the load test; by default as many as "
+        "--max-in-flight callers get answered",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,260 @@
+"""Asks a served classifier over gRPC; needs grpcio and the stubs alone."""
+
+import array
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import random
+import sys
+import threading
+import time
+
+import grpc
+
+from serving.stubs import predict_pb2, prediction_service_pb2_grpc
+
+_FLOAT, _STRING = 1, 7
+_FIRST_BACK_OFF_SECONDS = 0.1
+_LONGEST_BACK_OFF_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer for one text.
+
+    Attributes:
+        label: Str, the likeliest class.
+        probabilities: Dict of float by class.
+    """
+
+    label: str
+    probabilities: dict
+
+
+class Client:
+    """A connection to a model, usable from several threads.
+
+    Args:
+        target: Str, `HOST:PORT`.
+        model: Str, the model's name.
+        version: Optional int, by default the latest.
+        timeout_seconds: Float, for a request with its retries.
+        retries: Int, how often an `UNAVAILABLE` request is sent again.
+        credentials: Optional `grpc.ChannelCredentials`, for TLS.
+
+    Raises:
+        grpc.RpcError: From the methods, if a request fails in the end.
+
+    Example:
+
+    >>> with Client("localhost:8500", "questions") as client:
+    ...     client.predict(["Who wrote Hamlet?"])[0].label
+    'HUM'
+    """
+
+    def __init__(
+        self,
+        target,
+        model,
+        version=None,
+        timeout_seconds=30.0,
+        retries=4,
+        credentials=None,
+    ):
+        # gRPC's own limit of 4 MB is less than 10,000 answers.
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+        ]
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options)
+        )
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._call = stub.Predict
+        self._model = model
+        self._version = version
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Closes the connection."""
+        self._channel.close()
+
+    def predict(self, texts):
+        """Returns the predictions of a batch of texts.
+
+        Args:
+            texts: Sequence of str or bytes.
+
+        Returns:
+            List of `Prediction`, in the order of `texts`.
+        """
+        if not texts:
+            return []
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = self._model
+        if self._version is not None:
+            request.model_spec.version.value = self._version
+        tensor = request.inputs["text"]
+        tensor.dtype = _STRING
+        tensor.tensor_shape.dim.add(size=len(texts))
+        tensor.string_val.extend(
+            text.encode("utf-8") if isinstance(text, str) else text
+            for text in texts
+        )
+        return _predictions(self._send(request).outputs)
+
+    def predict_stream(self, texts, batch_size=32, max_in_flight=4):
+        """Yields the predictions of any number of texts.
+
+        At most `max_in_flight + 1` batches are in memory, however long
+        `texts` is.
+
+        Args:
+            texts: Iterable of str or bytes.
+            batch_size: Int, texts of a request.
+            max_in_flight: Int, requests sent and not yet answered.
+
+        Yields:
+            `(text, Prediction)`, in the order of `texts`.
+        """
+        texts = iter(texts)
+        waiting = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(max_in_flight) as pool:
+            try:
+                while batch := list(itertools.islice(texts, batch_size)):
+                    waiting.append((batch, pool.submit(self.predict, batch)))
+                    if len(waiting) >= max_in_flight:
+                        batch, answer = waiting.popleft()
+                        yield from zip(batch, answer.result(), strict=True)
+                for batch, answer in waiting:
+                    yield from zip(batch, answer.result(), strict=True)
+            finally:
+                for _, answer in waiting:
+                    answer.cancel()
+
+    def _send(self, request):
+        deadline = time.monotonic() + self._timeout_seconds
+        back_off = _FIRST_BACK_OFF_SECONDS
+        for attempt in itertools.count():
+            remaining = deadline - time.monotonic()
+            try:
+                return self._call(request, timeout=max(remaining, 0.001))
+            except grpc.RpcError as error:
+                # Jitter keeps clients from coming back all at once.
+                wait = back_off * random.uniform(0.5, 1.5)
+                if (
+                    error.code() != grpc.StatusCode.UNAVAILABLE
+                    or attempt >= self._retries
+                    or time.monotonic() + wait >= deadline
+                ):
+                    raise
+            time.sleep(wait)
+            back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
+
+
+def _predictions(outputs):
+    labels = [label.decode("utf-8") for label in outputs["label"].string_val]
+    classes = [name.decode("utf-8") for name in outputs["classes"].string_val]
+    probabilities = _floats(outputs["probabilities"])
+    width = len(classes) // max(len(labels), 1)
+    return [
+        Prediction(
+            label,
+            dict(
+                zip(
+                    classes[start : start + width],
+                    probabilities[start : start + width],
+                    strict=True,
+                )
+            ),
+        )
+        for label, start in zip(
+            labels, range(0, len(classes), width), strict=True
+        )
+    ]
+
+
+def _floats(tensor):
+    """Values of a float tensor; TF Serving sends them either way."""
+    if not tensor.tensor_content:
+        return list(tensor.float_val)
+    values = array.array("f", tensor.tensor_content)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
+
+
+def load_test(client, batches, seconds, concurrency, rate=None):
+    """Sends requests for a while and measures how long each took.
+
+    Args:
+        client: `Client`.
+        batches: Sequence of lists of texts, sent in turn.
+        seconds: Float.
+        concurrency: Int, requests under way at the same time.
+        rate: Optional float, requests a second that arrive regardless of
+            answers; a request's time then counts from its arrival. By
+            default the next is sent when one is answered.
+
+    Returns:
+        Dict: `requests`, `errors`, `texts_per_second`, `requests_per_second`
+        and the latencies `p50_ms`, `p95_ms`, `p99_ms`.
+    """
+    counter = itertools.count()
+    latencies, errors, texts = [], collections.Counter(), []
+    started = time.monotonic()
+
+    def work():
+        while True:
+            # `next` is atomic in CPython.
+            index = next(counter)
+            sent = time.monotonic()
+            if rate is not None:
+                sent = started + index / rate
+                time.sleep(max(0.0, sent - time.monotonic()))
+            if max(sent, time.monotonic()) - started >= seconds:
+                return
+            batch = batches[index % len(batches)]
+            try:
+                client.predict(batch)
+            except grpc.RpcError as error:
+                errors[error.code().name] += 1
+                continue
+            latencies.append(time.monotonic() - sent)
+            texts.append(len(batch))
+
+    threads = [threading.Thread(target=work) for _ in range(concurrency)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.monotonic() - started
+    return {
+        "requests": len(latencies),
+        "errors": dict(errors),
+        "seconds": round(elapsed, 2),
+        "requests_per_second": round(len(latencies) / elapsed, 1),
+        "texts_per_second": round(sum(texts) / elapsed, 1),
+        **{
+            f"p{percent}_ms": _percentile_ms(latencies, percent)
+            for percent in (50, 95, 99)
+        },
+    }
+
+
+def _percentile_ms(latencies, percent):
+    if not latencies:
+        return None
+    ordered = sorted(latencies)
+    index = min(len(ordered) - 1, len(ordered) * percent // 100)
+    return round(ordered[index] * 1000, 3)

@@ -1,0 +1,203 @@
+"""TF Serving's protocol in one process, for development."""
+
+import concurrent.futures
+import dataclasses
+import os
+import ssl
+import tempfile
+import threading
+
+from serving import command_line
+
+_MESSAGE_BYTES = 64 << 20
+_GRACE_SECONDS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """What a `Server` listens to and how much it takes.
+
+    Attributes:
+        host: Str, address to listen on.
+        port: Int, of gRPC; 0 for a free one.
+        rest_port: Int, of REST; 0 for a free one; `None` for no REST.
+        poll_seconds: Float, between looks for new versions.
+        max_message_bytes: Int, of a request.
+        max_rows: Int, texts in a request.
+        max_workers: Int, gRPC requests answered at the same time.
+        batching: `BatchingOptions`, or `None` for none.
+        metrics_path: Str, Prometheus' path on the REST port, or `None`.
+        tls: `SSLConfig` message, or `None` for plain text.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8500
+    rest_port: int | None = None
+    poll_seconds: float = 1.0
+    max_message_bytes: int = _MESSAGE_BYTES
+    max_rows: int = 65536
+    max_workers: int = 16
+    batching: object = None
+    metrics_path: str | None = None
+    tls: object = None
+
+
+class Server:
+    """Serves models until it is stopped.
+
+    Args:
+        sources: Sequence of `serving.model_source.ModelSource`.
+        options: `ServerOptions`.
+    """
+
+    def __init__(self, sources, options):
+        # TensorFlow takes seconds to import; a mistake is told before.
+        from serving.batching import BatchedModel
+        from serving.metrics import Metrics
+        from serving.predictor import Predictor
+        from serving.session_model import SessionModel
+        from serving.versions import VersionManager
+
+        def make_model(directory):
+            model = SessionModel(directory)
+            if options.batching is None:
+                return model
+            return BatchedModel(model, options.batching)
+
+        self._options = options
+        self._metrics = Metrics()
+        self._versions = VersionManager(
+            sources,
+            make_model,
+            warm_up=lambda *args: self._predictor.replay(*args),
+        )
+        self._predictor = Predictor(
+            self._versions, options.max_rows, self._metrics.observe_runtime
+        )
+        self._draining = threading.Event()
+        self._grpc = None
+        self._rest = None
+        self.port = None
+        self.rest_port = None
+
+    def start(self):
+        """Loads the models, then takes requests.
+
+        Raises:
+            UserError: If a port is taken.
+        """
+        self._versions.start(self._options.poll_seconds)
+        self._start_grpc()
+        if self._options.rest_port is not None:
+            self._start_rest()
+
+    def stop(self, grace_seconds=_GRACE_SECONDS):
+        """Finishes the requests under way and frees everything."""
+        self._draining.set()
+        if self._rest is not None:
+            self._rest.stop()
+        if self._grpc is not None:
+            self._grpc.stop(grace_seconds).wait()
+        self._versions.stop()
+
+    def _start_grpc(self):
+        import grpc
+        from tensorflow_serving.apis import (
+            model_service_pb2_grpc,
+            prediction_service_pb2_grpc,
+        )
+
+        from serving.grpc_services import (
+            ModelService,
+            PredictionService,
+            health_handler,
+        )
+
+        options = self._options
+        workers = concurrent.futures.ThreadPoolExecutor(options.max_workers)
+        self._grpc = grpc.server(
+            workers,
+            options=[
+                ("grpc.max_receive_message_length", options.max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        services = (self._predictor, self._metrics)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(*services), self._grpc
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelService(*services), self._grpc
+        )
+        self._grpc.add_generic_rpc_handlers([health_handler(self._is_ready)])
+        address = _address(options.host, options.port)
+        try:
+            if options.tls is None:
+                self.port = self._grpc.add_insecure_port(address)
+            else:
+                self.port = self._grpc.add_secure_port(
+                    address, _grpc_credentials(options.tls)
+                )
+        except RuntimeError as error:
+            raise command_line.UserError(
+                f"`--port {options.port}`: {error}. Choose another port, or 0 "
+                "for a free one."
+            ) from error
+        self._grpc.start()
+
+    def _start_rest(self):
+        from serving.rest import RestApi, RestServer
+
+        options = self._options
+        api = RestApi(self._predictor, self._metrics, options.metrics_path)
+        try:
+            self._rest = RestServer(
+                api,
+                (options.host, options.rest_port),
+                options.max_message_bytes,
+                None if options.tls is None else _ssl_context(options.tls),
+            )
+        except OSError as error:
+            raise command_line.UserError(
+                f"`--rest-api-port {options.rest_port}`: {error}. Choose "
+                "another port, or 0 for a free one."
+            ) from error
+        self._rest.start()
+        self.rest_port = self._rest.port
+
+    def _is_ready(self):
+        return self._versions.is_ready() and not self._draining.is_set()
+
+
+def _address(host, port):
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _grpc_credentials(tls):
+    import grpc
+
+    return grpc.ssl_server_credentials(
+        [(tls.server_key.encode(), tls.server_cert.encode())],
+        root_certificates=tls.custom_ca.encode() or None,
+        require_client_auth=tls.client_verify,
+    )
+
+
+def _ssl_context(tls):
+    """TLS for REST; `ssl` reads keys from files only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as directory:
+        files = []
+        for name in ("server_cert", "server_key"):
+            path = os.path.join(directory, name)
+            # The key is nobody else's to read.
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+                f.write(getattr(tls, name))
+            files.append(path)
+        context.load_cert_chain(*files)
+    if tls.custom_ca:
+        context.load_verify_locations(cadata=tls.custom_ca)
+    if tls.client_verify:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

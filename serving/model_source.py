@@ -1,0 +1,39 @@
+"""Where the versions of a served model come from."""
+
+import dataclasses
+import logging
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSource:
+    """Where a model's versions come from.
+
+    Attributes:
+        name: Str.
+        base_path: Path with one folder a version.
+        latest: Int, how many of the highest versions are served; 0 for all.
+        specific: Tuple of int, the versions to serve, if not empty.
+        labels: Dict of version by label.
+    """
+
+    name: str
+    base_path: pathlib.Path
+    latest: int = 1
+    specific: tuple = ()
+    labels: dict = dataclasses.field(default_factory=dict)
+
+    def wanted_versions(self):
+        """Returns the versions on disk that should be served, ascending."""
+        try:
+            found = sorted(
+                int(path.name)
+                for path in self.base_path.iterdir()
+                if path.name.isdecimal() and path.is_dir()
+            )
+        except OSError as error:
+            logging.warning("%s: %s", self.name, error)
+            return None
+        if self.specific:
+            return [version for version in found if version in self.specific]
+        return found[-self.latest :] if self.latest else found

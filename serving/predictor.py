@@ -1,0 +1,227 @@
+"""TF Serving's calls, whatever they travel over."""
+
+import time
+
+import grpc
+import numpy as np
+from google.protobuf import any_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    predict_pb2,
+)
+
+from serving.status import (
+    ServingError,
+    invalid_argument,
+    tensorflow_errors,
+)
+from serving.tensors import input_array, output_proto
+
+_DEFAULT_SIGNATURE = "serving_default"
+_CLASSIFY_METHOD = "tensorflow/serving/classify"
+
+
+class Predictor:
+    """Answers TF Serving's requests with its status codes and messages.
+
+    Args:
+        versions: `VersionManager`.
+        max_rows: Int, rows of a request at most.
+        observe_runtime: Callable `(model_name, api, seconds)`.
+    """
+
+    def __init__(self, versions, max_rows, observe_runtime=lambda *_: None):
+        self.versions = versions
+        self._max_rows = max_rows
+        self._observe_runtime = observe_runtime
+
+    def predict(self, request, timeout_seconds=None):
+        """Answers a `PredictRequest` with a `PredictResponse`."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        with self.versions.use(request.model_spec) as (model, version):
+            return self.predict_with(model, version, request, timeout_seconds)
+
+    def predict_with(self, model, version, request, timeout_seconds=None):
+        """Answers a `PredictRequest` with a given model."""
+        name = request.model_spec.signature_name or _DEFAULT_SIGNATURE
+        if name not in model.signatures:
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{name}" not found.',
+            )
+        signature = model.signatures[name]
+        inputs = self._inputs(signature, request.inputs)
+        outputs = _filtered_outputs(signature, request.output_filter)
+        values = self._run(
+            model,
+            request.model_spec,
+            "Predict",
+            name,
+            inputs,
+            outputs,
+            timeout_seconds,
+        )
+        response = predict_pb2.PredictResponse()
+        _describe(response.model_spec, request.model_spec.name, name, version)
+        for output in outputs:
+            response.outputs[output].CopyFrom(output_proto(values[output]))
+        return response
+
+    def classify(self, request, timeout_seconds=None):
+        """Answers a `ClassificationRequest`."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        with self.versions.use(request.model_spec) as (model, version):
+            return self.classify_with(model, version, request, timeout_seconds)
+
+    def classify_with(self, model, version, request, timeout_seconds=None):
+        """Answers a `ClassificationRequest` with a given model."""
+        name = request.model_spec.signature_name or _DEFAULT_SIGNATURE
+        if name not in model.signatures:
+            raise invalid_argument(
+                f"No signature was found with the name: {name}"
+            )
+        signature = model.signatures[name]
+        if signature.method_name != _CLASSIFY_METHOD:
+            raise invalid_argument(
+                "Expected classification signature method_name to be "
+                f"{_CLASSIFY_METHOD}. Was: {signature.method_name}"
+            )
+        examples = _serialized_examples(request.input)
+        self._check_rows(len(examples))
+        array = np.empty(len(examples), object)
+        array[:] = examples
+        values = self._run(
+            model,
+            request.model_spec,
+            "Classify",
+            name,
+            {"inputs": array},
+            ("classes", "scores"),
+            timeout_seconds,
+        )
+        response = classification_pb2.ClassificationResponse()
+        _describe(response.model_spec, request.model_spec.name, name, version)
+        for labels, scores in zip(
+            values["classes"], values["scores"].tolist(), strict=True
+        ):
+            row = response.result.classifications.add()
+            for label, score in zip(labels, scores, strict=True):
+                row.classes.add(label=label.decode("utf-8"), score=score)
+        return response
+
+    def metadata(self, request):
+        """Answers a `GetModelMetadataRequest`."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        if not request.metadata_field:
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one "
+                "metadata_field"
+            )
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid_argument(
+                    f"Metadata field {field} is not supported"
+                )
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with self.versions.use(request.model_spec) as (model, version):
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            for name, definition in model.meta_graph.signature_def.items():
+                signatures.signature_def[name].CopyFrom(definition)
+            packed = any_pb2.Any()
+            packed.Pack(signatures)
+            response.metadata["signature_def"].CopyFrom(packed)
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = version
+        return response
+
+    def replay(self, model, log):
+        """Answers a `PredictionLog` of a version that is being loaded."""
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            self.predict_with(model, 0, log.predict_log.request)
+        elif kind == "classify_log":
+            self.classify_with(model, 0, log.classify_log.request)
+        else:
+            raise ServingError(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"Unsupported log_type for warmup: {kind}",
+            )
+
+    def _inputs(self, signature, given):
+        """Returns a request's arrays by name."""
+        sent, known = set(given), set(signature.inputs)
+        if sent != known:
+            raise invalid_argument(
+                f"input size does not match signature: {len(sent)}!="
+                f"{len(known)} len({_listed(sent)}) != len({_listed(known)}). "
+                f"Sent extra: {_listed(sent - known)}. Missing but required: "
+                f"{_listed(known - sent)}."
+            )
+        arrays = {
+            name: input_array(name, given[name], info)
+            for name, info in signature.inputs.items()
+        }
+        self._check_rows(*(len(array) for array in arrays.values()))
+        return arrays
+
+    def _check_rows(self, *rows):
+        if max(rows, default=0) > self._max_rows:
+            raise invalid_argument(
+                f"Request has {max(rows)} rows; this server takes "
+                f"{self._max_rows} at most. Send several requests."
+            )
+
+    def _run(self, model, spec, api, signature_name, inputs, outputs, timeout):
+        started = time.monotonic()
+        with tensorflow_errors():
+            values = model.run(signature_name, inputs, outputs, timeout)
+        self._observe_runtime(spec.name, api, time.monotonic() - started)
+        return values
+
+
+def _filtered_outputs(signature, wanted):
+    """Returns the names of the outputs that a request asks for."""
+    for index, name in enumerate(wanted):
+        if name not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {name} Outputs "
+                "expected to be in the set "
+                f"{_listed(set(signature.outputs))}."
+            )
+        if name in wanted[:index]:
+            raise invalid_argument(f"duplicate output tensor alias: {name}")
+    return tuple(sorted(wanted or signature.outputs))
+
+
+def _serialized_examples(source):
+    """Returns the serialized examples of a Classify request's input."""
+    kind = source.WhichOneof("kind")
+    if kind == "example_list":
+        examples = list(source.example_list.examples)
+    elif kind == "example_list_with_context":
+        listed = source.example_list_with_context
+        examples = []
+        for example in listed.examples:
+            joined = type(example)()
+            joined.CopyFrom(listed.context)
+            joined.MergeFrom(example)
+            examples.append(joined)
+    else:
+        examples = []
+    if not examples:
+        raise invalid_argument("Input is empty.")
+    return [example.SerializeToString() for example in examples]
+
+
+def _describe(spec, name, signature_name, version):
+    spec.name = name
+    spec.signature_name = signature_name
+    spec.version.value = version
+
+
+def _listed(names):
+    return "{" + ",".join(sorted(names)) + "}"

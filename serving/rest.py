@@ -1,0 +1,347 @@
+"""TF Serving's REST interface over a `Predictor`."""
+
+import base64
+import http.server
+import json
+import logging
+import re
+import socket
+import threading
+import time
+
+import grpc
+from google.protobuf import json_format
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+)
+
+from serving.status import ServingError, invalid_argument
+
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18})|/labels/([^/:]+))?"
+_CALL = re.compile(_MODEL + r":(predict|classify)")
+_STATUS = re.compile(_MODEL + r"(/metadata)?")
+_IDLE_SECONDS = 30
+_MAX_CONNECTIONS = 256
+
+
+class RestApi:
+    """Requests in JSON to responses in JSON.
+
+    Args:
+        predictor: `Predictor`.
+        metrics: `Metrics`.
+        metrics_path: Str, where Prometheus' text is, or `None`.
+    """
+
+    def __init__(self, predictor, metrics, metrics_path=None):
+        self._predictor = predictor
+        self._metrics = metrics
+        self._metrics_path = metrics_path
+
+    def answer(self, method, path, body=b""):
+        """Returns `(HTTP status, content type, body)` of a request."""
+        if method == "GET" and path == self._metrics_path:
+            text = self._metrics.text(self._predictor.versions.load_counts)
+            return 200, "text/plain; version=0.0.4", text.encode("utf-8")
+        try:
+            return 200, "application/json", self._content(method, path, body)
+        except ServingError as error:
+            content = json.dumps({"error": error.message}).encode("utf-8")
+            return error.http_status, "application/json", content
+
+    def _content(self, method, path, body):
+        if method == "POST" and (match := _CALL.fullmatch(path)):
+            *model, verb = match.groups()
+            call = self._predict if verb == "predict" else self._classify
+            return self._counted(verb.capitalize(), call, model, body)
+        if method == "GET" and (match := _STATUS.fullmatch(path)):
+            *model, metadata = match.groups()
+            return self._metadata(model) if metadata else self._status(model)
+        raise invalid_argument(f"Malformed request: {method} {path}")
+
+    def _counted(self, verb, call, model, body):
+        started, code = time.monotonic(), "INTERNAL"
+        try:
+            content = call(model, _parse(body))
+            code = grpc.StatusCode.OK.name
+            return content
+        except ServingError as error:
+            code = error.code.name
+            raise
+        finally:
+            name = model[0]
+            if name not in self._predictor.versions.names:
+                name = ""
+            self._metrics.count_request(
+                name, "REST_" + verb, code, time.monotonic() - started
+            )
+
+    def _predict(self, model, document):
+        request = predict_pb2.PredictRequest()
+        _fill_spec(request.model_spec, model, document)
+        with self._predictor.versions.use(request.model_spec) as (served, _):
+            name = request.model_spec.signature_name or "serving_default"
+            if name not in served.signatures:
+                raise invalid_argument(
+                    f'Serving signature name: "{name}" not found in '
+                    "signature def"
+                )
+            names = list(served.signatures[name].inputs)
+        by_row = "instances" in document
+        if by_row == ("inputs" in document):
+            raise invalid_argument(
+                "JSON request must hold one of 'instances' and 'inputs'."
+            )
+        columns = (
+            _columns_of_rows(document["instances"], names)
+            if by_row
+            else _columns(document["inputs"], names)
+        )
+        for name, values in columns.items():
+            _fill_strings(request.inputs[name], name, values)
+        response = self._predictor.predict(request)
+        outputs = {
+            name: _plain(tensor) for name, tensor in response.outputs.items()
+        }
+        if not by_row:
+            only = len(outputs) == 1
+            return _dump(
+                {"outputs": next(iter(outputs.values())) if only else outputs}
+            )
+        rows = [
+            dict(zip(outputs, row, strict=True))
+            for row in zip(*outputs.values(), strict=True)
+        ]
+        if len(outputs) == 1:
+            rows = next(iter(outputs.values()))
+        return _dump({"predictions": rows})
+
+    def _classify(self, model, document):
+        request = classification_pb2.ClassificationRequest()
+        _fill_spec(request.model_spec, model, document)
+        examples = document.get("examples")
+        if not isinstance(examples, list) or not examples:
+            raise invalid_argument(
+                "When method is classify, key 'examples' is expected and was "
+                "not found, or is no list of JSON objects."
+            )
+        for features in examples:
+            if not isinstance(features, dict):
+                raise invalid_argument("Example must be a JSON object.")
+            example = request.input.example_list.examples.add()
+            for name, value in features.items():
+                values = value if isinstance(value, list) else [value]
+                example.features.feature[name].bytes_list.value.extend(
+                    _string(name, each) for each in values
+                )
+        response = self._predictor.classify(request)
+        return _dump(
+            {
+                "results": [
+                    [[each.label, each.score] for each in row.classes]
+                    for row in response.result.classifications
+                ]
+            }
+        )
+
+    def _status(self, model):
+        request = get_model_status_pb2.GetModelStatusRequest()
+        _fill_spec(request.model_spec, model, {})
+        response = self._predictor.versions.status(request.model_spec)
+        return _as_json(response)
+
+    def _metadata(self, model):
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        _fill_spec(request.model_spec, model, {})
+        request.metadata_field.append("signature_def")
+        return _as_json(self._predictor.metadata(request))
+
+
+def _parse(body):
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"JSON Parse error: {error}") from error
+    if not isinstance(document, dict):
+        raise invalid_argument("JSON request must be an object.")
+    return document
+
+
+def _fill_spec(spec, model, document):
+    name, version, label = model
+    spec.name = name
+    if version is not None:
+        spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = label
+    signature_name = document.get("signature_name", "")
+    if not isinstance(signature_name, str):
+        raise invalid_argument("'signature_name' key must be a string value.")
+    spec.signature_name = signature_name
+
+
+def _columns_of_rows(rows, names):
+    """Values of TF Serving's row format, by input."""
+    if not isinstance(rows, list) or not rows:
+        raise invalid_argument("'instances' must be a list of at least one.")
+    if all(isinstance(row, dict) and "b64" not in row for row in rows):
+        if any(row.keys() != rows[0].keys() for row in rows):
+            raise invalid_argument("All instances must have the same inputs.")
+        return {name: [row[name] for row in rows] for name in rows[0]}
+    if len(names) != 1:
+        raise invalid_argument(f"Instances must be objects with {names}.")
+    return {names[0]: rows}
+
+
+def _columns(inputs, names):
+    """Values of TF Serving's column format, by input."""
+    if isinstance(inputs, dict) and "b64" not in inputs:
+        return inputs
+    if len(names) != 1:
+        raise invalid_argument(f"'inputs' must be an object with {names}.")
+    return {names[0]: inputs}
+
+
+def _fill_strings(tensor, name, values):
+    values = values if isinstance(values, list) else [values]
+    tensor.dtype = 7  # DT_STRING
+    tensor.tensor_shape.dim.add(size=len(values))
+    tensor.string_val.extend(_string(name, value) for value in values)
+
+
+def _string(name, value):
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace")
+    if isinstance(value, dict) and set(value) == {"b64"}:
+        try:
+            return base64.b64decode(value["b64"], validate=True)
+        except (ValueError, TypeError) as error:
+            raise invalid_argument(
+                f"Invalid base64 string of input `{name}`."
+            ) from error
+    raise invalid_argument(
+        f"JSON Value of input `{name}` is of type {type(value).__name__}; "
+        "expected type: string"
+    )
+
+
+def _plain(tensor):
+    """Turns a `TensorProto` into lists of str and numbers."""
+    import tensorflow as tf
+
+    array = tf.make_ndarray(tensor)
+    if array.dtype != object:
+        return array.tolist()
+    # Outputs such as `tokens` hold what the tokenizer made of a text.
+    return _decoded(array.tolist())
+
+
+def _decoded(value):
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    return value.decode("utf-8", errors="replace")
+
+
+def _dump(document):
+    return json.dumps(document).encode("utf-8")
+
+
+def _as_json(message):
+    return json_format.MessageToJson(
+        message, preserving_proto_field_name=True
+    ).encode("utf-8")
+
+
+class RestServer:
+    """Serves a `RestApi` over HTTP/1.1, with or without TLS.
+
+    Args:
+        api: `RestApi`.
+        address: `(host, port)`.
+        max_bytes: Int, size of a request's body at most.
+        ssl_context: Optional `ssl.SSLContext`.
+    """
+
+    def __init__(self, api, address, max_bytes, ssl_context=None):
+        connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = _IDLE_SECONDS
+
+            def do_GET(self):
+                self._reply(*api.answer("GET", self.path))
+
+            def do_POST(self):
+                try:
+                    length = int(self.headers.get("Content-Length", ""))
+                except ValueError:
+                    length = -1
+                if not 0 <= length <= max_bytes:
+                    self.close_connection = True
+                    status = 411 if length < 0 else 413
+                    text = (
+                        f"This server reads bodies of 0 to {max_bytes} bytes."
+                    )
+                    content = json.dumps({"error": text}).encode("utf-8")
+                    return self._reply(status, "application/json", content)
+                body = self.rfile.read(length)
+                return self._reply(*api.answer("POST", self.path, body))
+
+            def _reply(self, status, content_type, content):
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format, *values):
+                logging.debug(format, *values)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def process_request(self, request, client_address):
+                if not connections.acquire(blocking=False):
+                    self.shutdown_request(request)
+                    return
+                super().process_request(request, client_address)
+
+            def process_request_thread(self, request, client_address):
+                try:
+                    if ssl_context is not None:
+                        request.settimeout(_IDLE_SECONDS)
+                        request = ssl_context.wrap_socket(
+                            request, server_side=True
+                        )
+                    super().process_request_thread(request, client_address)
+                except OSError as error:
+                    logging.debug("%s: %s", client_address, error)
+                    request.close()
+                finally:
+                    connections.release()
+
+            def handle_error(self, request, client_address):
+                logging.debug("%s broke off", client_address, exc_info=True)
+
+        if ":" in address[0]:
+            Server.address_family = socket.AF_INET6
+        self._server = Server(address, Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, daemon=True
+        )
+
+    def start(self):
+        """Answers requests in threads of its own."""
+        self._thread.start()
+
+    def stop(self):
+        """Takes no more connections."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,56 @@
+"""A development server with TF Serving's protocol.
+
+    python -m serving.server --model-base-path DIR --port 8500
+
+Loads SavedModels the way TF Serving does and answers its gRPC and REST
+calls. For production use TF Serving itself; serving/README.md says how.
+"""
+
+import ipaddress
+import json
+import logging
+import signal
+import threading
+
+from serving import command_line
+
+
+def main(argv):
+    """Serves as the arguments say until SIGINT or SIGTERM."""
+    # TensorFlow takes seconds to import; `--help` does without.
+    from serving.model_server import Server
+    from serving.server_arguments import parse_arguments
+
+    sources, options = parse_arguments(argv)
+    if options.tls is None and not _is_loopback(options.host):
+        logging.warning(
+            "Listening on %s without TLS: whoever reaches this machine can "
+            "send requests.",
+            options.host,
+        )
+    server = Server(sources, options)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        server.start()
+        # Scripts wait for this line; `--port 0` is told here.
+        ready = {"grpc": f"{options.host}:{server.port}"}
+        if server.rest_port is not None:
+            ready["rest"] = f"{options.host}:{server.rest_port}"
+        print(json.dumps(ready), flush=True)
+        stopped.wait()
+    finally:
+        logging.info("Stopping.")
+        server.stop()
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    command_line.run(main)

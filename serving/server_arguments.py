@@ -1,0 +1,176 @@
+"""The development server's arguments, named as TF Serving's."""
+
+import argparse
+import pathlib
+
+from serving import config_files
+from serving.batching import BatchingOptions
+from serving.command_line import UserError
+from serving.model_server import ServerOptions
+from serving.model_source import ModelSource
+
+_METRICS_PATH = "/monitoring/prometheus/metrics"
+
+
+def parse_arguments(argv):
+    """Returns `(sources, options)` of a command line.
+
+    Raises:
+        UserError: If a file cannot be used or arguments contradict.
+    """
+    arguments = _parser().parse_args(argv)
+    if (arguments.model_base_path is None) == (
+        arguments.model_config_file is None
+    ):
+        raise UserError(
+            "Give one of `--model-base-path` and `--model-config-file`."
+        )
+    if arguments.batching_parameters_file and not arguments.enable_batching:
+        raise UserError(
+            "`--batching-parameters-file` needs `--enable-batching`."
+        )
+    if arguments.monitoring_config_file and arguments.rest_api_port is None:
+        raise UserError(
+            "`--monitoring-config-file` needs `--rest-api-port`: metrics are "
+            "read over HTTP."
+        )
+    options = ServerOptions(
+        host=arguments.host,
+        port=arguments.port,
+        rest_port=arguments.rest_api_port,
+        poll_seconds=arguments.file_system_poll_wait_seconds,
+        max_message_bytes=arguments.max_message_bytes,
+        max_rows=arguments.max_rows,
+        max_workers=arguments.max_workers,
+        batching=_batching(arguments),
+        metrics_path=_metrics_path(arguments),
+        tls=_tls(arguments),
+    )
+    return _sources(arguments), options
+
+
+def _sources(arguments):
+    if arguments.model_base_path is not None:
+        path = pathlib.Path(arguments.model_base_path).absolute()
+        sources = [ModelSource(arguments.model_name or path.name, path)]
+    else:
+        sources = read_sources(arguments.model_config_file)
+    for source in sources:
+        if not source.base_path.is_dir():
+            raise UserError(
+                f"`{source.base_path}` is not a folder. Give the folder that "
+                "holds the model's versions, such as the one that "
+                "`python -m serving.export` wrote."
+            )
+    return sources
+
+
+def read_sources(path):
+    """Returns the `ModelSource`s of a models.config file.
+
+    Raises:
+        UserError: If the file cannot be used.
+    """
+    config = config_files.read_config(path, config_files.ModelServerConfig)
+    sources = []
+    for model in config.model_config_list.config:
+        policy = model.model_version_policy
+        kind = policy.WhichOneof("policy_choice")
+        sources.append(
+            ModelSource(
+                model.name,
+                pathlib.Path(model.base_path),
+                latest={
+                    "all": 0,
+                    "latest": policy.latest.num_versions or 1,
+                }.get(kind, 1),
+                specific=tuple(policy.specific.versions),
+                labels=dict(model.version_labels),
+            )
+        )
+    names = [source.name for source in sources]
+    if not names or "" in names or len(set(names)) < len(names):
+        raise UserError(
+            f"`{path}` must list at least one model, each with a name of its "
+            f"own. Received: {names}."
+        )
+    return sources
+
+
+def _batching(arguments):
+    if not arguments.enable_batching:
+        return None
+    if arguments.batching_parameters_file is None:
+        return BatchingOptions()
+    path = arguments.batching_parameters_file
+    message = config_files.read_config(path, config_files.BatchingParameters)
+    try:
+        return BatchingOptions.from_message(message)
+    except ValueError as error:
+        raise UserError(f"`{path}`: {error}") from error
+
+
+def _metrics_path(arguments):
+    if arguments.monitoring_config_file is None:
+        return None
+    message = config_files.read_config(
+        arguments.monitoring_config_file, config_files.MonitoringConfig
+    ).prometheus_config
+    return (message.path or _METRICS_PATH) if message.enable else None
+
+
+def _tls(arguments):
+    if arguments.ssl_config_file is None:
+        return None
+    message = config_files.read_config(
+        arguments.ssl_config_file, config_files.SSLConfig
+    )
+    for name in ("server_key", "server_cert"):
+        if "-----BEGIN" not in getattr(message, name):
+            raise UserError(
+                f"`{arguments.ssl_config_file}`: `{name}` must be the content "
+                "of a PEM file, not its path."
+            )
+    return message
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.server",
+        description="A development server with TF Serving's protocol.",
+    )
+    add = parser.add_argument
+    add("--model-base-path", help="folder of one model's versions")
+    add("--model-name", help="by default the name of that folder")
+    add("--model-config-file", help="models.config, for several models")
+    add("--host", default=ServerOptions.host, help="address to listen on")
+    add("--port", type=int, default=8500, help="of gRPC; 0 for a free one")
+    add("--rest-api-port", type=int, help="of REST; 0 for a free one")
+    add("--enable-batching", action="store_true")
+    add("--batching-parameters-file", help="needs --enable-batching")
+    add("--monitoring-config-file", help="needs --rest-api-port")
+    add("--ssl-config-file", help="PEM contents; plain text without")
+    add(
+        "--file-system-poll-wait-seconds",
+        type=float,
+        default=ServerOptions.poll_seconds,
+    )
+    add(
+        "--max-message-bytes",
+        type=int,
+        default=ServerOptions.max_message_bytes,
+        help="of a request",
+    )
+    add(
+        "--max-rows",
+        type=int,
+        default=ServerOptions.max_rows,
+        help="texts in a request",
+    )
+    add(
+        "--max-workers",
+        type=int,
+        default=ServerOptions.max_workers,
+        help="gRPC requests answered at the same time",
+    )
+    return parser

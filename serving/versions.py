@@ -1,0 +1,256 @@
+"""Models and their versions: found, loaded, swapped and unloaded."""
+
+import collections
+import contextlib
+import gc
+import logging
+import threading
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
+
+from serving.session_model import WARM_UP_FILE, SessionModel
+from serving.status import ServingError, invalid_argument, not_found
+
+_State = get_model_status_pb2.ModelVersionStatus.State
+# TF Serving replays at most this many.
+_MAX_WARM_UP_RECORDS = 1000
+
+
+class _Version:
+    """One version: its state, its model and who is using it."""
+
+    def __init__(self, number):
+        self.number = number
+        self.state = _State.LOADING
+        self.error = None
+        self.model = None
+        self.users = 0
+        self.identity = None
+
+
+class VersionManager:
+    """Keeps the wanted versions of models loaded.
+
+    A new version is loaded and warmed up before an old one is taken out, and
+    an old one is closed when its last request has been answered, so that a
+    swap fails no request.
+
+    Args:
+        sources: Sequence of `ModelSource`.
+        make_model: Callable from a directory to an object with the methods
+            of `SessionModel`.
+        warm_up: Callable `(model, PredictionLog)` that replays a record, or
+            `None` for none.
+    """
+
+    def __init__(self, sources, make_model=SessionModel, warm_up=None):
+        self._sources = {source.name: source for source in sources}
+        self._make_model = make_model
+        self._warm_up = warm_up
+        self._versions = {name: {} for name in self._sources}
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._stop = threading.Event()
+        self._thread = None
+        self.load_counts = collections.Counter()
+
+    @property
+    def names(self):
+        """Names of the configured models."""
+        return list(self._sources)
+
+    def start(self, poll_seconds):
+        """Loads what is there, then polls for versions in a thread."""
+        self.poll()
+        self._thread = threading.Thread(
+            target=self._poll_until_stopped, args=(poll_seconds,), daemon=True
+        )
+        self._thread.start()
+
+    def stop(self):
+        """Stops polling, waits for requests under way and closes models."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        for name in self._sources:
+            for version in list(self._versions[name].values()):
+                self._unload(name, version)
+
+    def poll(self):
+        """Looks at the disk once and loads and unloads accordingly."""
+        for source in self._sources.values():
+            wanted = source.wanted_versions()
+            # Like TF Serving, keep what is loaded when nothing is found.
+            if not wanted:
+                continue
+            known = self._versions[source.name]
+            for number in wanted:
+                if self._needs_loading(source, known.get(number)):
+                    self._load(source, number)
+            if not any(
+                known[number].state == _State.AVAILABLE for number in wanted
+            ):
+                continue
+            for version in list(known.values()):
+                if version.number not in wanted:
+                    self._unload(source.name, version)
+
+    def is_ready(self):
+        """Whether every model has a version that takes requests."""
+        with self._lock:
+            return all(
+                any(v.state == _State.AVAILABLE for v in versions.values())
+                for versions in self._versions.values()
+            )
+
+    @contextlib.contextmanager
+    def use(self, model_spec):
+        """Holds the version that a request asks for.
+
+        Yields:
+            `(model, version number)`.
+
+        Raises:
+            ServingError: If there is none; codes and messages are
+                TF Serving's.
+        """
+        number = self.requested_version(model_spec)
+        with self._lock:
+            version = self._find(model_spec.name, number)
+            version.users += 1
+        try:
+            yield version.model, version.number
+        finally:
+            with self._lock:
+                version.users -= 1
+                self._idle.notify_all()
+
+    def status(self, model_spec):
+        """Returns a `GetModelStatusResponse`."""
+        number = self.requested_version(model_spec)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        with self._lock:
+            versions = self._versions.get(model_spec.name, {})
+            for version in sorted(versions.values(), key=lambda v: -v.number):
+                if number in (None, version.number):
+                    status = response.model_version_status.add()
+                    status.version = version.number
+                    status.state = version.state
+                    if version.error:
+                        status.status.error_code = version.error[0]
+                        status.status.error_message = version.error[1]
+        if not response.model_version_status:
+            which = "any versions" if number is None else f"version {number}"
+            raise not_found(
+                f"Could not find {which} of model {model_spec.name}"
+            )
+        return response
+
+    def requested_version(self, model_spec):
+        """Returns the version number of a model spec, `None` for latest."""
+        if not model_spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        choice = model_spec.WhichOneof("version_choice")
+        if choice == "version":
+            return model_spec.version.value
+        if choice == "version_label":
+            source = self._sources.get(model_spec.name)
+            label = model_spec.version_label
+            if source is None or label not in source.labels:
+                raise invalid_argument(
+                    f"Unrecognized servable version label: {label}"
+                )
+            return source.labels[label]
+        return None
+
+    def _find(self, name, number):
+        available = [
+            version
+            for version in self._versions.get(name, {}).values()
+            if version.state == _State.AVAILABLE
+            and number in (None, version.number)
+        ]
+        if not available:
+            request = (
+                f"Latest({name})"
+                if number is None
+                else f"Specific({name}, {number})"
+            )
+            raise not_found(f"Servable not found for request: {request}")
+        return max(available, key=lambda version: version.number)
+
+    def _needs_loading(self, source, version):
+        if version is None:
+            return True
+        # A version that failed is tried again when its folder is replaced.
+        return version.state == _State.END and version.identity != _identity(
+            source.base_path / str(version.number)
+        )
+
+    def _load(self, source, number):
+        version = _Version(number)
+        directory = source.base_path / str(number)
+        with self._lock:
+            self._versions[source.name][number] = version
+        try:
+            version.identity = _identity(directory)
+            version.model = self._make_model(directory)
+            self._replay(version.model, directory)
+        except Exception as error:
+            # Whatever is wrong with a version, the server goes on.
+            logging.exception("%s version %d failed", source.name, number)
+            self.load_counts[source.name, "failed"] += 1
+            if version.model is not None:
+                version.model.close()
+                version.model = None
+            with self._lock:
+                version.error = (grpc.StatusCode.UNKNOWN.value[0], str(error))
+                version.state = _State.END
+            return
+        self.load_counts[source.name, "success"] += 1
+        with self._lock:
+            version.state = _State.AVAILABLE
+        logging.info("%s version %d is available", source.name, number)
+
+    def _replay(self, model, directory):
+        path = directory / WARM_UP_FILE
+        if self._warm_up is None or not path.exists():
+            return
+        records = tf.compat.v1.io.tf_record_iterator(str(path))
+        for index, record in enumerate(records):
+            if index >= _MAX_WARM_UP_RECORDS:
+                raise ServingError(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    "Number of warm-up records exceeds the maximum "
+                    f"({_MAX_WARM_UP_RECORDS}).",
+                )
+            self._warm_up(
+                model, prediction_log_pb2.PredictionLog.FromString(record)
+            )
+
+    def _unload(self, name, version):
+        with self._lock:
+            was_loaded = version.model is not None
+            version.state = _State.UNLOADING
+            self._idle.wait_for(lambda: version.users == 0)
+            del self._versions[name][version.number]
+        if was_loaded:
+            version.model.close()
+            version.model = None
+            # A graph refers to itself; its memory comes back here.
+            gc.collect()
+            logging.info("%s version %d is unloaded", name, version.number)
+
+    def _poll_until_stopped(self, seconds):
+        while not self._stop.wait(seconds):
+            try:
+                self.poll()
+            except Exception:
+                logging.exception("Looking for versions failed")
+
+
+def _identity(directory):
+    status = directory.stat()
+    return status.st_ino, status.st_mtime_ns

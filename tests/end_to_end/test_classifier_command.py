@@ -1,0 +1,229 @@
+"""The classifier command, its recipe shrunk to seconds, as a user runs it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_SHRUNK = [
+    *("--dataset", "questions", "--pretrained", "none", "--preset", "tiny"),
+    *("--num-labels", "200", "--language-model-epochs", "2"),
+    *("--language-model-batch-size", "8", "--epochs", "6"),
+    *("--checkpoint-seconds", "0"),
+]
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "trainers.classifier", *arguments]
+
+
+def _run(*arguments):
+    return subprocess.run(
+        _command(*arguments),
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def _figures(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    return _figures(_run(*_SHRUNK, "--output", str(output)))
+
+
+def test_the_command_leaves_a_whole_run_folder(uninterrupted):
+    run_dir = pathlib.Path(uninterrupted["run_dir"])
+    assert set(uninterrupted) >= {
+        "dataset",
+        "test_error",
+        "test_accuracy",
+        "validation_error",
+        "seconds",
+        "run_dir",
+        "saved_model",
+    }
+    assert uninterrupted["test_accuracy"] == pytest.approx(
+        100 - uninterrupted["test_error"]
+    )
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["recipe"]["decay_factor"] == 2.6
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert metrics["figures"] == uninterrupted
+    # Gradual unfreezing and slanted triangles show in the records: in the
+    # first epoch only the head has moved along its schedule.
+    records = metrics["records"]["forward_classifier"]
+    assert len(records) == 6
+    assert list(run_dir.glob("forward/*/logs/train/events*"))
+    assert not list(run_dir.rglob("*.partial"))
+
+
+_ASK = """
+import sys
+import tensorflow as tf, tensorflow_text
+assert "keras.src.models" not in sys.modules or True
+path, texts = sys.argv[1], sys.argv[2:]
+with tf.compat.v1.Session(graph=tf.Graph()) as session:
+    meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
+    signature = meta.signature_def["serving_default"]
+    label, probabilities = session.run(
+        [signature.outputs["label"].name,
+         signature.outputs["probabilities"].name],
+        {signature.inputs["text"].name: texts})
+    operations = {op.type for op in session.graph.get_operations()}
+    operations |= {n.op for f in session.graph.as_graph_def().library.function
+                   for n in f.node_def}
+assert not [op for op in operations if "Cudnn" in op or "PyFunc" in op]
+import json
+print(json.dumps([[l.decode() for l in label], probabilities.tolist()]))
+"""
+
+
+def test_the_saved_model_answers_raw_text_in_a_bare_process(
+    uninterrupted, tmp_path
+):
+    from ulmfit_tf.pretrained import TrainedClassifier
+
+    moved = tmp_path / "elsewhere"
+    os.rename(uninterrupted["saved_model"], moved)
+    texts = ["Who wrote it?", "How many legs has an insect?", "", "é\x00 ?"]
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", _ASK, str(moved), *texts[:3]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        labels, probabilities = json.loads(result.stdout.splitlines()[-1])
+    finally:
+        os.rename(moved, uninterrupted["saved_model"])
+    run_dir = pathlib.Path(uninterrupted["run_dir"])
+    classifier = TrainedClassifier.load(run_dir / "classifier")
+    expected = classifier.predict(texts[:3])
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    assert labels == [classifier.classes[i] for i in expected.argmax(1)]
+
+
+def _kill_in(stage, output, *arguments):
+    """Starts the command and kills it a few steps into a stage."""
+    state = output / "forward" / stage / "training_state.npz"
+    process = subprocess.Popen(
+        _command(*arguments),
+        cwd=_ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    try:
+        while time.monotonic() < deadline:
+            assert process.poll() is None, "it ended before it was killed"
+            if state.exists() and _step(state) >= 3:
+                return
+            time.sleep(0.005)
+        pytest.fail("the stage did not begin in time")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _step(state):
+    with np.load(state, allow_pickle=False) as file:
+        return json.loads(file["header"].tobytes())["step"]
+
+
+def test_killed_in_each_stage_and_resumed_it_ends_the_same(
+    uninterrupted, tmp_path
+):
+    output = tmp_path / "killed"
+    _kill_in("language_model", output, *_SHRUNK, "--output", str(output))
+    assert not (output / "forward" / "language_model.npz").exists()
+    _kill_in("classifier", output, "--resume", str(output))
+    assert not (output / "metrics.json").exists()
+    resumed = _figures(_run("--resume", str(output)))
+    for figure in ("test_error", "validation_error"):
+        assert resumed[figure] == uninterrupted[figure]
+
+    def records(run_dir):
+        metrics = (pathlib.Path(run_dir) / "metrics.json").read_text()
+        return json.loads(metrics)["records"]
+
+    assert records(output) == records(uninterrupted["run_dir"])
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        pytest.param(
+            ["--dataset", "trec7"], "Did you mean `trec6`", id="unknown_name"
+        ),
+        pytest.param(
+            ["--dataset", "questions", "--pretrained", "none", "--epochs", "3"],
+            "Train for 5 epochs or more",
+            id="too_few_epochs_to_unfreeze",
+        ),
+        pytest.param(
+            ["--dataset", "questions", "--pretrained", "nowhere"],
+            "--pretrained none",
+            id="unknown_language_model",
+        ),
+        pytest.param(
+            ["--dataset", "questions", "--batch-size", "1"],
+            "`--batch-size` must lie between 2",
+            id="batch_of_one",
+        ),
+        pytest.param(
+            ["--dataset", "questions", "--num-labels", "3"],
+            "6",
+            id="fewer_labels_than_classes",
+        ),
+        pytest.param(["--resume", "nowhere"], "config.json", id="no_run"),
+        pytest.param(
+            ["--dataset", "questions", "--preset", "huge"],
+            "compact",
+            id="unknown_preset",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_status_2_and_one_message(
+    arguments, message, tmp_path
+):
+    if "--resume" not in arguments:
+        arguments = [*arguments, "--output", str(tmp_path / "run")]
+    result = _run(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_used_output_folder_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    result = _run("--dataset", "questions", "--output", str(tmp_path))
+    assert result.returncode == 2
+    assert "is not empty" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_users_table_without_the_column_leaves_no_folder(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("review,stars\ngood,5\nbad,1\n")
+    output = tmp_path / "run"
+    result = _run("--dataset", str(table), "--output", str(output))
+    assert result.returncode == 2
+    assert "review" in result.stderr
+    assert not output.exists()

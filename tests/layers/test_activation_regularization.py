@@ -1,0 +1,59 @@
+"""AR reads the dropped states, TAR the raw ones, along time."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ulmfit_tf.layers import ActivationRegularization
+
+
+def make_states():
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(2, 4, 3)).astype("float32")
+    return 1.25 * raw * (rng.random((2, 1, 3)) < 0.8), raw
+
+
+def expected_losses(dropped, raw):
+    return (
+        (dropped.astype("float64") ** 2).mean(),
+        (np.diff(raw.astype("float64"), axis=1) ** 2).mean(),
+    )
+
+
+@pytest.mark.parametrize("weights", [(2.0, 1.0), (0.0, 3.0), (5.0, 0.0)])
+def test_losses_of_training(weights):
+    dropped, raw = make_states()
+    layer = ActivationRegularization(*weights)
+    outputs = layer(dropped, raw, training=True)
+    np.testing.assert_array_equal(outputs, dropped)
+    expected = np.dot(weights, expected_losses(dropped, raw))
+    np.testing.assert_allclose(sum(layer.losses), expected, rtol=1e-6)
+    assert len(layer.losses) == np.count_nonzero(weights)
+
+
+def test_nothing_is_added_at_inference():
+    layer = ActivationRegularization()
+    layer(*make_states(), training=False)
+    assert layer.losses == []
+
+
+def test_low_precision_states_are_summed_in_float32():
+    dropped, raw = (tf.cast(part, "bfloat16") for part in make_states())
+    layer = ActivationRegularization(dtype="mixed_bfloat16")
+    assert layer(dropped, raw, training=True).dtype == "bfloat16"
+    assert all(loss.dtype == "float32" for loss in layer.losses)
+    exact = expected_losses(
+        *(tf.cast(part, "float32").numpy() for part in (dropped, raw))
+    )
+    np.testing.assert_allclose(
+        [float(loss) for loss in layer.losses],
+        [2 * exact[0], exact[1]],
+        rtol=1e-6,
+    )
+
+
+def test_a_single_timestep_has_no_temporal_loss():
+    layer = ActivationRegularization(0.0, 1.0)
+    state = np.ones((2, 1, 3), "float32")
+    layer(state, state, training=True)
+    assert [float(loss) for loss in layer.losses] == [0.0]

@@ -1,0 +1,176 @@
+"""Joining of requests, with a model that only counts."""
+
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+
+from serving import config_files
+from serving.batching import BatchedModel, BatchingOptions
+from serving.status import ServingError
+
+
+class _Doubling:
+    """A model that doubles numbers and remembers its batches."""
+
+    def __init__(self):
+        self.batches = []
+        self.may_run = threading.Event()
+        self.may_run.set()
+        self.closed = False
+        self.signatures = {"double": type("", (), {"outputs": {"y": None}})}
+
+    def run(self, name, inputs, output_names=None, timeout_seconds=None):
+        self.may_run.wait(10)
+        self.batches.append(inputs["x"].tolist())
+        return {"y": 2 * inputs["x"]}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def make_batched():
+    made = []
+
+    def make(**options):
+        model = _Doubling()
+        batched = BatchedModel(model, BatchingOptions(**options))
+        made.append((model, batched))
+        return model, batched
+
+    yield make
+    for model, batched in made:
+        model.may_run.set()
+        batched.close()
+        assert model.closed
+
+
+def _ask(batched, values, timeout=None):
+    """Starts a request; returns the list that its answer comes to."""
+    answer = []
+
+    def run():
+        try:
+            inputs = {"x": np.array(values)}
+            outputs = batched.run("double", inputs, None, timeout)
+            answer.append(outputs["y"].tolist())
+        except ServingError as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, answer
+
+
+def _answers(asked):
+    for thread, _ in asked:
+        thread.join(10)
+    return [answer[0] for _, answer in asked]
+
+
+def test_requests_that_wait_are_computed_together(make_batched):
+    model, batched = make_batched(
+        max_batch_size=4, batch_timeout_micros=5_000_000, num_batch_threads=1
+    )
+    asked = [_ask(batched, [n, -n]) for n in (1, 2)]
+    assert sorted(_answers(asked)) == [[2, -2], [4, -4]]
+    assert [sorted(batch) for batch in model.batches] == [[-2, -1, 1, 2]]
+
+
+def test_a_batch_waits_no_longer_than_its_timeout(make_batched):
+    model, batched = make_batched(max_batch_size=4, batch_timeout_micros=1000)
+    assert _answers([_ask(batched, [3])]) == [[6]]
+    assert model.batches == [[3]]
+
+
+def test_a_batch_is_filled_up_to_an_allowed_size(make_batched):
+    model, batched = make_batched(
+        max_batch_size=8, allowed_batch_sizes=(2, 4, 8)
+    )
+    assert _answers([_ask(batched, [1, 2, 3])]) == [[2, 4, 6]]
+    assert model.batches == [[1, 2, 3, 3]]
+
+
+def test_an_empty_request_is_not_batched(make_batched):
+    model, batched = make_batched(max_batch_size=4)
+    assert _answers([_ask(batched, [])]) == [[]]
+
+
+def _wait_for(condition):
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+def test_a_full_queue_is_unavailable(make_batched):
+    model, batched = make_batched(
+        max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1
+    )
+    model.may_run.clear()
+    queues = batched._queues
+    running = _ask(batched, [0])
+    _wait_for(lambda: queues and not any(queues.values()))
+    waiting = []
+    for n in (1, 2):
+        waiting.append(_ask(batched, [n]))
+        _wait_for(lambda n=n: sum(map(len, queues.values())) == n)
+    (refused,) = _answers([_ask(batched, [3])])
+    assert refused.code == grpc.StatusCode.UNAVAILABLE
+    assert "queue" in refused.message
+    model.may_run.set()
+    assert _answers([running, *waiting]) == [[0], [2], [4]]
+
+
+def test_a_request_that_waited_too_long_is_resource_exhausted(make_batched):
+    model, batched = make_batched(max_batch_size=1, num_batch_threads=1)
+    model.may_run.clear()
+    running = _ask(batched, [0])
+    _wait_for(lambda: batched._queues)
+    late = _ask(batched, [1], timeout=0.05)
+    time.sleep(0.1)
+    model.may_run.set()
+    first, second = _answers([running, late])
+    assert first == [0]
+    assert second.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "timeout exceeded while waiting" in second.message
+
+
+def test_a_request_larger_than_a_batch_is_refused(make_batched):
+    _, batched = make_batched(max_batch_size=2)
+    (refused,) = _answers([_ask(batched, [1, 2, 3])])
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "Task size 3 is larger" in refused.message
+
+
+def test_parameters_are_read_from_tf_servings_file(tmp_path):
+    path = tmp_path / "batching.config"
+    path.write_text(
+        "max_batch_size { value: 32 } batch_timeout_micros { value: 2000 }\n"
+        "num_batch_threads { value: 3 } allowed_batch_sizes: 16\n"
+        "allowed_batch_sizes: 32"
+    )
+    message = config_files.read_config(path, config_files.BatchingParameters)
+    assert BatchingOptions.from_message(message) == BatchingOptions(
+        max_batch_size=32,
+        batch_timeout_micros=2000,
+        num_batch_threads=3,
+        allowed_batch_sizes=(16, 32),
+    )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"max_batch_size": 0}, "max_batch_size"),
+        ({"batch_timeout_micros": -1}, "batch_timeout_micros"),
+        ({"allowed_batch_sizes": (2, 1)}, "ascend"),
+        ({"allowed_batch_sizes": (4,)}, "end with"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        BatchingOptions(**options)

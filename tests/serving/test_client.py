@@ -1,0 +1,216 @@
+"""The client beside a server that fails when it is told to."""
+
+import concurrent.futures
+import json
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving import client as command
+from serving.command_line import UserError
+from serving.grpc_client import Client, load_test
+
+pytestmark = pytest.mark.serving
+
+
+class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers the length of a text; fails as often as it is told."""
+
+    def __init__(self):
+        self.failures = []
+        self.requests = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.lock = threading.Lock()
+
+    def Predict(self, request, context):
+        with self.lock:
+            self.requests.append(request)
+            failure = self.failures.pop(0) if self.failures else None
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if failure is not None:
+                context.abort(failure, "as told")
+            texts = request.inputs["text"].string_val
+            response = predict_pb2.PredictResponse()
+            outputs = {
+                "label": [str(len(text)) for text in texts],
+                "classes": [["a", "b"]] * len(texts),
+                "probabilities": [[len(text), 0.5] for text in texts],
+            }
+            for name, value in outputs.items():
+                dtype = tf.float32 if name == "probabilities" else tf.string
+                tensor = tf.make_tensor_proto(value, dtype)
+                response.outputs[name].CopyFrom(tensor)
+            return response
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+
+@pytest.fixture
+def scripted():
+    service = _Scripted()
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        service, server
+    )
+    service.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield service
+    server.stop(None)
+
+
+@pytest.fixture
+def client(scripted):
+    with Client(scripted.target, "m", version=3, timeout_seconds=20) as client:
+        yield client
+
+
+def test_a_request_names_model_and_version(client, scripted):
+    (first, second) = client.predict(["abc", b"\xff"])
+    assert (first.label, second.label) == ("3", "1")
+    assert first.probabilities == {"a": 3.0, "b": 0.5}
+    (request,) = scripted.requests
+    assert request.model_spec.name == "m"
+    assert request.model_spec.version.value == 3
+
+
+def test_an_empty_batch_sends_nothing(client, scripted):
+    assert client.predict([]) == []
+    assert scripted.requests == []
+
+
+def test_unavailable_is_sent_again(client, scripted):
+    scripted.failures = [grpc.StatusCode.UNAVAILABLE] * 2
+    assert client.predict(["abcd"])[0].label == "4"
+    assert len(scripted.requests) == 3
+
+
+def test_retries_come_to_an_end(scripted):
+    scripted.failures = [grpc.StatusCode.UNAVAILABLE] * 9
+    with (
+        Client(scripted.target, "m", retries=1) as client,
+        pytest.raises(grpc.RpcError),
+    ):
+        client.predict(["a"])
+    assert len(scripted.requests) == 2
+
+
+def test_other_errors_are_not_sent_again(client, scripted):
+    scripted.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    with pytest.raises(grpc.RpcError):
+        client.predict(["a"])
+    assert len(scripted.requests) == 1
+
+
+def test_a_stream_keeps_order_and_bounds(client, scripted):
+    read = []
+
+    def texts():
+        for length in range(500):
+            read.append(length)
+            yield "x" * length
+
+    stream = client.predict_stream(texts(), batch_size=7, max_in_flight=3)
+    text, prediction = next(stream)
+    assert (text, prediction.label) == ("", "0")
+    # No more was read than is in flight.
+    assert len(read) <= 7 * 3
+    labels = [int(prediction.label) for _, prediction in stream]
+    assert labels == list(range(1, 500))
+    assert scripted.most_under_way <= 3
+
+
+def test_a_load_test_reports(client):
+    figures = load_test(client, [["a"], ["b", "c"]], 0.5, concurrency=2)
+    assert figures["requests"] > 2
+    assert figures["errors"] == {}
+    assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
+    assert figures["texts_per_second"] > figures["requests_per_second"]
+
+
+def test_a_load_test_at_a_rate(client):
+    figures = load_test(client, [["a"]], 1.0, concurrency=4, rate=40)
+    assert 30 <= figures["requests"] <= 40
+
+
+def test_answers_are_json_lines(scripted, tmp_path, capsys):
+    path = tmp_path / "texts"
+    path.write_bytes(b"abc\r\n\nna\xc3\xafve\n\xff\n")
+    command.main(
+        ["--target", scripted.target, "--model", "m", "--file", str(path)]
+    )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["text"], line["label"]) for line in lines] == [
+        ("abc", "3"),
+        ("", "0"),
+        ("naïve", "6"),
+        ("\ufffd", "1"),
+    ]
+    assert lines[0]["probabilities"] == {"a": 3.0, "b": 0.5}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "Give texts"),
+        (["a", "--file", "b"], "Give texts"),
+        (["--file", "/absent"], "--file"),
+        (["a", "--batch-size", "0"], "--batch-size"),
+        (["a", "--tls", "--root-certificates", "/absent"], "/absent"),
+    ],
+)
+def test_mistakes_are_told(scripted, arguments, message):
+    known = ["--target", scripted.target, "--model", "m"]
+    with pytest.raises(UserError, match=message):
+        command.main([*known, *arguments])
+
+
+def test_a_refusal_is_told(scripted):
+    scripted.failures = [grpc.StatusCode.NOT_FOUND]
+    with pytest.raises(UserError, match="NOT_FOUND: as told"):
+        command.main(["--target", scripted.target, "--model", "m", "a"])
+
+
+def test_the_client_needs_neither_tensorflow_nor_this_library():
+    code = (
+        "import sys, time; start = time.monotonic(); "
+        "import serving.client; "
+        "print(time.monotonic() - start, "
+        "*({'tensorflow', 'numpy', 'keras', 'ulmfit_tf'} & set(sys.modules)))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    seconds, *modules = process.stdout.split()
+    assert modules == []
+    # Half a second alone; the margin is for a busy machine.
+    assert float(seconds) < 3
+
+
+@pytest.mark.slow
+def test_tensorflow_can_be_imported_after_the_client(tmp_path):
+    code = (
+        "import serving.client; import tensorflow as tf; "
+        "from serving.stubs import predict_pb2; "
+        "request = predict_pb2.PredictRequest(); "
+        "request.inputs['x'].CopyFrom(tf.make_tensor_proto([1.0])); "
+        f"tf.saved_model.save(tf.Module(), {str(tmp_path)!r}); print('done')"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout.strip() == "done", process.stderr

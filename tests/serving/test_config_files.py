@@ -1,0 +1,145 @@
+"""The configuration for the real server parses and hangs together."""
+
+import pathlib
+
+import pytest
+import yaml
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+import serving
+from serving import config_files
+from serving.batching import BatchingOptions
+from serving.command_line import UserError
+from serving.server_arguments import parse_arguments, read_sources
+
+CONFIG = pathlib.Path(serving.__file__).parent / "config"
+
+
+def test_models_config_is_a_model_server_config():
+    message = text_format.Parse(
+        (CONFIG / "models.config").read_text(),
+        model_server_config_pb2.ModelServerConfig(),
+    )
+    models = message.model_config_list.config
+    assert [model.name for model in models] == ["questions", "reviews"]
+    assert {model.model_platform for model in models} == {"tensorflow"}
+    questions, reviews = read_sources(CONFIG / "models.config")
+    assert (questions.latest, reviews.latest) == (2, 1)
+
+
+def test_batching_config():
+    message = config_files.read_config(
+        CONFIG / "batching.config", config_files.BatchingParameters
+    )
+    options = BatchingOptions.from_message(message)
+    assert options.max_batch_size == 64
+    assert options.batch_timeout_micros == 2000
+
+
+def test_monitoring_config():
+    message = config_files.read_config(
+        CONFIG / "monitoring.config", config_files.MonitoringConfig
+    )
+    assert message.prometheus_config.enable
+    assert message.prometheus_config.path == "/monitoring/prometheus/metrics"
+
+
+def test_ssl_config_holds_contents():
+    message = config_files.read_config(
+        CONFIG / "ssl.config", config_files.SSLConfig
+    )
+    assert message.server_key.startswith("-----BEGIN PRIVATE KEY-----\n")
+    assert message.server_cert.startswith("-----BEGIN CERTIFICATE-----\n")
+
+
+def _container(file):
+    if file == "docker-compose.yaml":
+        document = yaml.safe_load((CONFIG / file).read_text())
+        service = document["services"]["serving"]
+        mounts = [volume.split(":")[1] for volume in service["volumes"]]
+        return service["image"], service["command"], mounts
+    deployment = next(yaml.safe_load_all((CONFIG / file).read_text()))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+    return container["image"], container["args"], mounts
+
+
+@pytest.mark.parametrize("file", ["docker-compose.yaml", "kubernetes.yaml"])
+def test_containers_find_their_files(file):
+    image, arguments, mounts = _container(file)
+    assert image == "tensorflow/serving:2.20.0"
+    flags = dict(flag.removeprefix("--").split("=") for flag in arguments)
+    for flag in (
+        "model_config_file",
+        "batching_parameters_file",
+        "monitoring_config_file",
+    ):
+        path = pathlib.PurePosixPath(flags[flag])
+        assert str(path.parent) in mounts
+        assert (CONFIG / path.name).exists()
+    # TF Serving reads the monitoring file only with REST.
+    assert "rest_api_port" in flags
+    for source in read_sources(CONFIG / "models.config"):
+        assert str(source.base_path.parent) in mounts
+
+
+def test_kubernetes_objects_refer_to_each_other():
+    documents = yaml.safe_load_all((CONFIG / "kubernetes.yaml").read_text())
+    by_kind = {document["kind"]: document for document in documents}
+    deployment = by_kind["Deployment"]["spec"]
+    pod = deployment["template"]
+    labels = pod["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"] == labels
+    assert by_kind["Service"]["spec"]["selector"] == labels
+    (container,) = pod["spec"]["containers"]
+    assert set(container["resources"]) == {"requests", "limits"}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["grpc"]["port"] == 8500
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+    assert claims == [by_kind["PersistentVolumeClaim"]["metadata"]["name"]]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "--model-base-path"),
+        (["--model-base-path", "{tmp}/absent"], "is not a folder"),
+        (
+            ["--model-base-path", "{tmp}", "--batching-parameters-file", "x"],
+            "--enable-batching",
+        ),
+        (
+            ["--model-base-path", "{tmp}", "--monitoring-config-file", "x"],
+            "--rest-api-port",
+        ),
+        (["--model-config-file", "{tmp}/absent"], "cannot be read"),
+        (["--model-config-file", "{tmp}/wrong"], "ModelServerConfig"),
+        (["--model-config-file", "{tmp}/empty"], "at least one model"),
+        (
+            ["--model-base-path", "{tmp}", "--ssl-config-file", "{tmp}/empty"],
+            "content of a PEM file",
+        ),
+        (
+            [
+                "--model-base-path",
+                "{tmp}",
+                "--enable-batching",
+                "--batching-parameters-file",
+                "{tmp}/zero",
+            ],
+            "max_batch_size",
+        ),
+    ],
+)
+def test_mistakes_are_told(arguments, message, tmp_path):
+    (tmp_path / "wrong").write_text("models: 3")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "zero").write_text("max_batch_size { value: 0 }")
+    arguments = [argument.format(tmp=tmp_path) for argument in arguments]
+    with pytest.raises(UserError, match=message):
+        parse_arguments(arguments)

@@ -1,0 +1,155 @@
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from serving import saved_model, self_check
+
+
+def test_a_version_holds_what_tf_serving_reads(model_directory):
+    version = model_directory / "1"
+    files = {
+        str(path.relative_to(version))
+        for path in version.rglob("*")
+        if path.is_file()
+    }
+    assert files >= {
+        "saved_model.pb",
+        "variables/variables.index",
+        "assets/vocabulary.txt",
+        "assets.extra/tf_serving_warmup_requests",
+        "export.json",
+    }
+    # Nothing half-written is left beside the version.
+    assert [path.name for path in model_directory.iterdir()] == ["1"]
+
+
+def test_export_json_describes_the_export(model_directory):
+    version = model_directory / "1"
+    description = json.loads((version / "export.json").read_text())
+    assert description["classes"] == ["ABBR", "DESC", "ENTY"]
+    assert description["directions"] == ["backward", "forward"]
+    assert description["figures"] == {"test_error": 7.0}
+    assert description["information"] == {"seed": 0}
+    assert set(description["versions"]) >= {"tensorflow", "keras"}
+    for name, sha256 in description["sha256"].items():
+        content = (version / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == sha256
+    assert "saved_model.pb" in description["sha256"]
+
+
+def test_nothing_of_this_machine_is_exported(model_directory):
+    assert self_check.foreign_paths(model_directory / "1") == []
+
+
+def test_a_path_would_be_found(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x12\x05/tmp/x/vocabulary.txt")
+    assert self_check.foreign_paths(tmp_path) == ["/tmp/x/vocabulary.txt"]
+
+
+@pytest.fixture
+def copied_export(model_directory, monkeypatch):
+    """Makes writing an export fast: the one that exists is copied."""
+
+    def copy(classifier, directory, model_name, figures):
+        shutil.copytree(model_directory / "1", directory)
+
+    monkeypatch.setattr(saved_model, "_write", copy)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    monkeypatch.setattr(
+        self_check, "check_in_fresh_process", lambda *arguments: None
+    )
+
+
+def test_an_export_that_answers_otherwise_is_not_published(
+    classifier, copied_export, monkeypatch, tmp_path
+):
+    right = type(classifier).predict
+    monkeypatch.setattr(
+        type(classifier),
+        "predict",
+        lambda self, texts: right(self, texts) + 1e-4,
+    )
+    with pytest.raises(RuntimeError, match="differ from the trainer's"):
+        saved_model.export_classifier(classifier, tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_the_next_free_version_is_taken(
+    classifier, copied_export, unchecked, tmp_path
+):
+    for name in ("1", "7", "notes", ".hidden"):
+        (tmp_path / name).mkdir()
+    version = saved_model.export_classifier(classifier, tmp_path)
+    assert version == tmp_path / "8"
+
+
+def test_a_version_is_never_overwritten(
+    classifier, copied_export, unchecked, tmp_path
+):
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "kept").touch()
+    with pytest.raises(FileExistsError, match="left as it is"):
+        saved_model.export_classifier(classifier, tmp_path, version=3)
+    assert [path.name for path in tmp_path.rglob("*")] == ["3", "kept"]
+
+
+@pytest.mark.parametrize("version", [0, -1, "2", 1.5])
+def test_a_version_is_a_positive_integer(classifier, tmp_path, version):
+    with pytest.raises(ValueError, match="positive integer"):
+        saved_model.export_classifier(classifier, tmp_path, version=version)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        pytest.param(["--run-dir", "nowhere"], "run_dir", id="no_run"),
+        pytest.param(
+            ["--run-dir", ".", "--version", "0"], "run_dir", id="not_a_run"
+        ),
+    ],
+)
+def test_a_users_mistake_ends_with_status_2(arguments, message):
+    process = subprocess.run(
+        [sys.executable, "-m", "serving.export", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+    assert re.fullmatch(r"error: .+\n", process.stderr)
+
+
+@pytest.mark.slow
+def test_the_command_exports_a_run(classifier, tmp_path):
+    classifier.save(tmp_path / "run" / "classifier")
+    (tmp_path / "run" / "metrics.json").write_text('{"test_error": 3.5}')
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "serving.export",
+            "--run-dir",
+            str(tmp_path / "run"),
+            "--version",
+            "4",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(process.stdout.splitlines()[-1])
+    version = tmp_path / "run" / "saved_model" / "4"
+    assert figures["saved_model"] == str(version)
+    assert figures["version"] == 4
+    description = json.loads((version / "export.json").read_text())
+    assert description["figures"] == {"test_error": 3.5}

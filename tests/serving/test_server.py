@@ -1,0 +1,217 @@
+"""The server answers as the trainer does, over gRPC and REST."""
+
+import json
+import urllib.error
+import urllib.request
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
+
+from serving import grpc_services
+
+pytestmark = pytest.mark.serving
+
+TEXTS = ["What is the capital of France?", "who wrote this", "", "film " * 99]
+
+
+@pytest.fixture(scope="module")
+def expected(classifier):
+    return classifier.predict(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield channel
+
+
+@pytest.fixture
+def ask(server):
+    """Returns `(status, document)` of a REST request."""
+
+    def request(path, document=None):
+        body = None if document is None else json.dumps(document).encode()
+        url = f"http://127.0.0.1:{server.rest_port}{path}"
+        try:
+            with urllib.request.urlopen(url, body, timeout=20) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    return request
+
+
+def test_predict(client, classifier, expected):
+    predictions = client.predict(TEXTS)
+    got = [list(p.probabilities.values()) for p in predictions]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert [p.label for p in predictions] == [
+        classifier.classes[index] for index in expected.argmax(1)
+    ]
+    assert tuple(predictions[0].probabilities) == classifier.classes
+
+
+def test_classify(channel, classifier, expected):
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = "questions"
+    request.model_spec.signature_name = "classify"
+    for text in TEXTS:
+        example = request.input.example_list.examples.add()
+        feature = example.features.feature["text"]
+        feature.bytes_list.value.append(text.encode())
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    response = stub.Classify(request, timeout=20)
+    assert response.model_spec.version.value == 1
+    rows = response.result.classifications
+    assert [c.label for c in rows[0].classes] == list(classifier.classes)
+    got = [[c.score for c in row.classes] for row in rows]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_metadata(channel):
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = "questions"
+    request.metadata_field.append("signature_def")
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    response = stub.GetModelMetadata(request, timeout=20)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    assert {"serving_default", "classify", "tokens"} <= set(
+        signatures.signature_def
+    )
+    outputs = signatures.signature_def["serving_default"].outputs
+    assert set(outputs) == {"label", "probabilities", "classes"}
+
+
+def test_status(channel):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "questions"
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    (status,) = stub.GetModelStatus(request, timeout=20).model_version_status
+    assert status.version == 1
+    assert status.state == status.AVAILABLE
+
+
+def test_health(channel):
+    call = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=grpc_services.HealthCheckRequest.SerializeToString,
+        response_deserializer=grpc_services.HealthCheckResponse.FromString,
+    )
+    assert call(grpc_services.HealthCheckRequest(), timeout=20).status == 1
+    with pytest.raises(grpc.RpcError) as raised:
+        call(grpc_services.HealthCheckRequest(service="absent"), timeout=20)
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_rest_predict_by_row(ask, expected):
+    status, document = ask("/v1/models/questions:predict", {"instances": TEXTS})
+    assert status == 200
+    got = [row["probabilities"] for row in document["predictions"]]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_rest_predict_by_column(ask, expected):
+    status, document = ask(
+        "/v1/models/questions/versions/1:predict",
+        {"inputs": {"text": [TEXTS[0], {"b64": "d2hvIHdyb3RlIHRoaXM="}]}},
+    )
+    assert status == 200
+    np.testing.assert_allclose(
+        document["outputs"]["probabilities"], expected[:2], atol=1e-5
+    )
+
+
+def test_rest_classify(ask, classifier, expected):
+    status, document = ask(
+        "/v1/models/questions:classify",
+        {
+            "signature_name": "classify",
+            "examples": [{"text": text} for text in TEXTS],
+        },
+    )
+    assert status == 200
+    labels = [label for label, _ in document["results"][0]]
+    assert labels == list(classifier.classes)
+    scores = [[score for _, score in row] for row in document["results"]]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_rest_status_and_metadata(ask):
+    status, document = ask("/v1/models/questions")
+    assert status == 200
+    assert document["model_version_status"][0]["state"] == "AVAILABLE"
+    status, document = ask("/v1/models/questions/metadata")
+    assert status == 200
+    assert document["model_spec"]["name"] == "questions"
+
+
+@pytest.mark.parametrize(
+    "path, document, status, message",
+    [
+        ("questions:predict", {"instances": [1]}, 400, "expected type"),
+        ("questions:predict", {"instances": []}, 400, "at least one"),
+        ("questions:predict", {}, 400, "one of"),
+        ("questions:predict", [], 400, "must be an object"),
+        ("questions:predict", {"inputs": {"b64": "?"}}, 400, "base64"),
+        (
+            "questions:predict",
+            {"signature_name": "absent", "instances": ["a"]},
+            400,
+            "not found in signature def",
+        ),
+        (
+            "questions:predict",
+            {"signature_name": 3, "instances": ["a"]},
+            400,
+            "must be a string",
+        ),
+        ("questions:classify", {"examples": []}, 400, "'examples'"),
+        ("questions:classify", {"examples": ["a"]}, 400, "JSON object"),
+        ("absent:predict", {"instances": ["a"]}, 404, "Servable not found"),
+        ("questions:absent", {}, 400, "Malformed request"),
+        ("absent", None, 404, "any versions of model absent"),
+        ("questions/versions/9", None, 404, "version 9"),
+    ],
+)
+def test_rest_refuses(ask, path, document, status, message):
+    got, answer = ask(f"/v1/models/{path}", document)
+    assert got == status
+    assert message in answer["error"]
+
+
+def test_rest_refuses_a_body_over_the_limit(ask):
+    status, document = ask(
+        "/v1/models/questions:predict", {"instances": ["x" * (1 << 20)]}
+    )
+    assert status == 413
+    assert "bytes" in document["error"]
+
+
+def test_metrics(server, client):
+    client.predict(["who"])
+    url = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
+    with urllib.request.urlopen(url, timeout=20) as response:
+        lines = response.read().decode().splitlines()
+    samples = dict(line.rsplit(" ", 1) for line in lines if line[0] != "#")
+    count = (
+        ':tensorflow:serving:request_count{model_name="questions",'
+        'method="Predict",status="OK"}'
+    )
+    assert int(samples[count]) >= 1
+    buckets = [
+        int(value)
+        for name, value in samples.items()
+        if name.startswith(":tensorflow:serving:request_latency_bucket")
+        and 'API="Predict"' in name
+    ]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] >= 1

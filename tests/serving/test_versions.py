@@ -1,0 +1,151 @@
+"""Versions come and go on disk; models are stand-ins."""
+
+import shutil
+import threading
+import time
+
+import pytest
+from tensorflow_serving.apis import model_pb2
+
+from serving.model_source import ModelSource
+from serving.status import ServingError
+from serving.versions import VersionManager
+
+
+class _Model:
+    def __init__(self, directory):
+        if (directory / "broken").exists():
+            raise OSError("no graph")
+        self.directory = directory
+        self.closed = False
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def base_path(tmp_path):
+    (tmp_path / "1").mkdir()
+    return tmp_path
+
+
+def make_manager(base_path, **source):
+    return VersionManager([ModelSource("m", base_path, **source)], _Model)
+
+
+def spec(version=None, label=None):
+    made = model_pb2.ModelSpec(name="m")
+    if version is not None:
+        made.version.value = version
+    if label is not None:
+        made.version_label = label
+    return made
+
+
+def used(manager, **choice):
+    with manager.use(spec(**choice)) as (_, version):
+        return version
+
+
+def states(manager):
+    return {
+        status.version: status.State.Name(status.state)
+        for status in manager.status(spec()).model_version_status
+    }
+
+
+def test_a_newer_version_takes_over(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    assert used(manager) == 1
+    (base_path / "2").mkdir()
+    manager.poll()
+    assert used(manager) == 2
+    assert states(manager) == {2: "AVAILABLE"}
+
+
+def test_folders_that_are_no_version_are_passed_over(base_path):
+    (base_path / ".export-x").mkdir()
+    (base_path / "notes").mkdir()
+    (base_path / "9").touch()
+    manager = make_manager(base_path)
+    manager.poll()
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+@pytest.mark.parametrize(
+    "policy, served",
+    [
+        ({}, {3}),
+        ({"latest": 2}, {2, 3}),
+        ({"latest": 0}, {1, 2, 3}),
+        ({"specific": (1, 3)}, {1, 3}),
+    ],
+)
+def test_the_policy_says_which_versions_are_served(base_path, policy, served):
+    for version in ("2", "3"):
+        (base_path / version).mkdir()
+    manager = make_manager(base_path, **policy)
+    manager.poll()
+    assert set(states(manager)) == served
+    for version in served:
+        assert used(manager, version=version) == version
+
+
+def test_a_label_names_a_version(base_path):
+    (base_path / "2").mkdir()
+    manager = make_manager(base_path, latest=2, labels={"stable": 1})
+    manager.poll()
+    assert used(manager, label="stable") == 1
+
+
+def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    (base_path / "2").mkdir()
+    (base_path / "2" / "broken").touch()
+    manager.poll()
+    assert used(manager) == 1
+    assert states(manager) == {1: "AVAILABLE", 2: "END"}
+    (status,) = manager.status(spec(version=2)).model_version_status
+    assert "no graph" in status.status.error_message
+    # It is not tried again and again, but when it has changed.
+    manager.poll()
+    assert manager.load_counts["m", "failed"] == 1
+    shutil.rmtree(base_path / "2")
+    (base_path / "2").mkdir()
+    manager.poll()
+    assert used(manager) == 2
+
+
+def test_the_last_version_stays_when_its_folder_is_gone(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    (base_path / "1").rmdir()
+    manager.poll()
+    assert used(manager) == 1
+
+
+def test_a_version_is_closed_after_its_last_request(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    with manager.use(spec()) as (model, version):
+        (base_path / "2").mkdir()
+        swap = threading.Thread(target=manager.poll)
+        swap.start()
+        limit = time.monotonic() + 10
+        while used(manager) != 2:
+            assert time.monotonic() < limit
+        # The new version takes requests while the old one finishes its own.
+        assert version == 1
+        assert not model.closed
+    swap.join(10)
+    assert model.closed
+
+
+def test_nothing_is_served_before_there_is_a_version(tmp_path):
+    manager = make_manager(tmp_path)
+    manager.poll()
+    assert not manager.is_ready()
+    with pytest.raises(ServingError, match="Servable not found"):
+        used(manager)

@@ -1,0 +1,133 @@
+"""Learning-rate schedules, step by step against the equation."""
+
+import keras
+import numpy as np
+import pytest
+
+from ulmfit_tf.training import (
+    ScheduleSequence,
+    SlantedTriangular,
+    discriminative_rates,
+)
+
+
+def equation_3(total_steps, max_rate, cut_frac, ratio):
+    """`p` and the rate of every step, literally as in the paper."""
+    steps = np.arange(total_steps, dtype="float64")
+    cut = np.floor(total_steps * cut_frac)
+    p = np.where(
+        steps < cut,
+        steps / cut,
+        1 - (steps - cut) / (cut * (1 / cut_frac - 1)),
+    )
+    return p, max_rate * (1 + p * (ratio - 1)) / ratio
+
+
+@pytest.mark.parametrize("total_steps", [100, 1000, 1234])
+@pytest.mark.parametrize("cut_frac, ratio", [(0.1, 32.0), (0.25, 8.0)])
+def test_every_step_follows_equation_3(total_steps, cut_frac, ratio):
+    schedule = SlantedTriangular(0.01, total_steps, cut_frac, ratio)
+    actual = np.array(schedule(np.arange(total_steps)))
+    p, expected = equation_3(total_steps, 0.01, cut_frac, ratio)
+    defined = p >= 0
+    np.testing.assert_allclose(
+        actual[defined], expected[defined], rtol=1e-5, atol=1e-9
+    )
+    assert defined.mean() > 0.98
+    # Beyond, the equation would fall below the lowest rate.
+    np.testing.assert_allclose(actual[~defined], 0.01 / ratio, rtol=1e-6)
+    np.testing.assert_allclose(actual[0], 0.01 / ratio, rtol=1e-6)
+    assert actual.argmax() == np.floor(total_steps * cut_frac)
+    np.testing.assert_allclose(actual.max(), 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("total_steps", range(1, 31))
+def test_short_schedules_stay_within_bounds(total_steps):
+    schedule = SlantedTriangular(0.01, total_steps)
+    rates = np.array(schedule(np.arange(total_steps + 3)))
+    assert np.isfinite(rates).all()
+    assert rates.min() >= 0.01 / 32 * (1 - 1e-6)
+    assert rates.max() <= 0.01 * (1 + 1e-6)
+    if total_steps > 1:
+        np.testing.assert_allclose(rates.max(), 0.01, rtol=1e-6)
+
+
+def test_a_whole_product_is_not_rounded_down():
+    # 100 * 0.29 is 28.999... in binary; the cut is step 29.
+    rates = np.array(SlantedTriangular(1.0, 100, 0.29)(np.arange(100)))
+    assert rates.argmax() == 29
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"cut_frac": 0.0}, "warmup_steps / total_steps"),
+        ({"cut_frac": 1.0}, "Received: cut_frac=1.0"),
+        ({"total_steps": 0}, "Received: total_steps=0"),
+        ({"ratio": 0.5}, "Received: ratio=0.5"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(changes, message):
+    arguments = {"max_learning_rate": 0.01, "total_steps": 10} | changes
+    with pytest.raises(ValueError, match=message):
+        SlantedTriangular(**arguments)
+
+
+def make_sequence():
+    triangles = [
+        SlantedTriangular(0.1, 10, 0.3, 4.0),
+        SlantedTriangular(0.02, 7, 0.5, 8.0),
+        SlantedTriangular(0.5, 12),
+    ]
+    return ScheduleSequence(triangles, [10, 7, 12])
+
+
+def test_a_sequence_starts_each_schedule_at_its_own_zero():
+    schedule = make_sequence()
+    expected = np.concatenate(
+        [
+            np.array(each(np.arange(steps)))
+            for each, steps in zip(
+                schedule.schedules, schedule.steps, strict=True
+            )
+        ]
+    )
+    actual = [float(schedule(step)) for step in range(29)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    # The last one goes on.
+    np.testing.assert_allclose(float(schedule(40)), 0.5 / 32, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [[10, 7], [10, 7, 12, 3]])
+def test_a_sequence_needs_as_many_steps_as_schedules(steps):
+    with pytest.raises(ValueError, match="equally long"):
+        ScheduleSequence(make_sequence().schedules, steps)
+    with pytest.raises(ValueError, match="not empty"):
+        ScheduleSequence([], [])
+
+
+@pytest.mark.parametrize(
+    "schedule", [SlantedTriangular(0.3, 20, 0.2, 5.0), make_sequence()]
+)
+def test_configuration_round_trip(schedule):
+    name = keras.saving.get_registered_name(type(schedule))
+    assert name == f"ulmfit_tf>{type(schedule).__name__}"
+    config = keras.saving.serialize_keras_object(schedule)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert type(copy) is type(schedule)
+    for step in range(30):
+        assert float(copy(step)) == float(schedule(step))
+
+
+def test_rates_fall_by_the_factor_from_the_top_down():
+    rates = discriminative_rates(0.01, 4)
+    np.testing.assert_allclose(
+        rates,
+        [0.01 / 2.6 / 2.6 / 2.6, 0.01 / 2.6 / 2.6, 0.01 / 2.6, 0.01],
+        rtol=1e-12,
+    )
+    assert discriminative_rates(0.3, 3, 1) == [0.3] * 3
+    assert discriminative_rates(0.3, 1) == [0.3]
+    for factor in (0, -2.6):
+        with pytest.raises(ValueError, match="must be positive"):
+            discriminative_rates(0.01, 4, factor)

@@ -1,0 +1,153 @@
+"""Trains on two replicas and on one; run by `test_two_replicas`.
+
+A script of its own, as the number of devices is fixed when TensorFlow starts.
+Writes weights and records to a file, as JSON.
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ulmfit_tf import models, training
+from ulmfit_tf.data.chunks import DocumentBatches, documents_in_length_order
+from ulmfit_tf.data.lm_stream import LanguageModelStream
+from ulmfit_tf.data.token_cache import TokenizedCorpus
+
+VOCABULARY_SIZE, BATCH, STEPS = 12, 4, 4
+ARCHITECTURE = models.Architecture(3, 4, 1)
+
+
+def make_corpus(num_documents, longest):
+    rng = np.random.default_rng(0)
+    return TokenizedCorpus.from_documents(
+        [
+            rng.integers(2, VOCABULARY_SIZE, rng.integers(1, longest))
+            for _ in range(num_documents)
+        ]
+    )
+
+
+def compiled(model, loss=None):
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    groups = model.layer_groups
+    rates = training.discriminative_rates(0.02, len(groups))
+    # A large epsilon, or Adam would blow rounding errors up.
+    optimizers = [
+        keras.optimizers.Adam(rate, epsilon=1e-2, weight_decay=0.1)
+        for rate in rates
+    ]
+    model.compile(
+        training.DiscriminativeOptimizer(model, groups, optimizers, 0.2),
+        loss=loss,
+        metrics=["accuracy"] if loss else None,
+    )
+    return model
+
+
+def language_model(replicas):
+    model = models.LanguageModel(
+        VOCABULARY_SIZE, ARCHITECTURE, batch_size=BATCH // replicas
+    )
+    model.build()
+    return compiled(model), models.language_model_weights(model)
+
+
+def classifier(replicas):
+    model = models.TextClassifier(
+        VOCABULARY_SIZE,
+        3,
+        ARCHITECTURE,
+        head_units=5,
+        head_dropouts=(0.0, 0.0),
+        chunk_length=4,
+        pooled_length=8,
+    )
+    model.build()
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    return compiled(model, loss), models.classifier_weights(model)
+
+
+def fit(make_model, dataset, strategy, path, stop_at=None, **kwargs):
+    """Trains two epochs, or is killed at step `stop_at` of them."""
+
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if state.step == stop_at:
+                raise KeyboardInterrupt
+
+    state = training.TrainingState(path, every_seconds=0.0)
+    with strategy.scope():
+        keras.utils.set_random_seed(3)
+        model, variables = make_model(strategy.num_replicas_in_sync)
+    state.restore(model)
+    try:
+        records = training.resumable_fit(
+            model, dataset, STEPS, 2, state, callbacks=[Kill()], **kwargs
+        )
+    except KeyboardInterrupt:
+        return None
+    weights = models.get_weights(variables)
+    return {
+        "weights": {name: a.tolist() for name, a in weights.items()},
+        "records": records,
+    }
+
+
+def main():
+    devices = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        devices[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    one = tf.distribute.get_strategy()
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert two.num_replicas_in_sync == 2
+    folder = pathlib.Path(tempfile.mkdtemp())
+
+    stream = LanguageModelStream(make_corpus(30, 60), BATCH, seed=0)
+    assert stream.steps_per_epoch >= STEPS
+    results = {
+        "language_model_one": fit(
+            language_model, stream.dataset, one, folder / "lm_one"
+        ),
+        "language_model_two": fit(
+            language_model, stream.dataset, two, folder / "lm_two"
+        ),
+    }
+    killed = fit(
+        language_model, stream.dataset, two, folder / "lm_killed", stop_at=3
+    )
+    assert killed is None
+    results["language_model_resumed"] = fit(
+        language_model, stream.dataset, two, folder / "lm_killed"
+    )
+
+    corpus = make_corpus(STEPS * BATCH, 17)
+    labels = np.eye(3)[np.arange(len(corpus)) % 3]
+    batches = DocumentBatches(
+        corpus, labels, BATCH, chunk_length=4, num_replicas=2
+    )
+    assert batches.steps_per_epoch == STEPS
+    # An odd number of documents, fewer than a batch.
+    validation = documents_in_length_order(
+        corpus.select(range(3)), labels[:3], BATCH, False, 4, num_replicas=2
+    )
+    for name, strategy in (("one", one), ("two", two)):
+        results[f"classifier_{name}"] = fit(
+            classifier,
+            batches.dataset,
+            strategy,
+            folder / f"classifier_{name}",
+            validation_data=validation,
+        )
+    pathlib.Path(sys.argv[1]).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
