@@ -72,6 +72,7 @@ def main(argv):
     recipe = recipe_for(
         arguments.dataset,
         {f.name: given.get(f.name) for f in dataclasses.fields(Recipe)},
+        pretrained=arguments.pretrained != ["none"],
     )
     if arguments.output is None and arguments.resume is None:
         name = os.path.basename(os.path.normpath(arguments.dataset))

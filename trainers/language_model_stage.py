@@ -93,8 +93,10 @@ def train_language_model(
     strategy = strategy or tf.distribute.get_strategy()
     directory = pathlib.Path(directory)
     backward = direction == "backward"
+    replicas = strategy.num_replicas_in_sync
+    rows = recipe.batch_size // replicas
     stream = LanguageModelStream(
-        train_corpus, recipe.batch_size, backward=backward, seed=seed
+        train_corpus, rows * replicas, backward=backward, seed=seed
     )
     total_steps = recipe.epochs * stream.steps_per_epoch
     if recipe.max_steps:
@@ -105,12 +107,11 @@ def train_language_model(
     steps_per_report = math.ceil(total_steps / reports)
 
     keras.utils.set_random_seed(seed)
-    replicas = strategy.num_replicas_in_sync
     with strategy.scope():
         model = models.LanguageModel(
             vocabulary_size,
             architecture,
-            batch_size=recipe.batch_size // replicas,
+            batch_size=rows,
             dropouts=models.LANGUAGE_MODEL_DROPOUTS.scaled(
                 recipe.dropout_multiplier
             ),
@@ -148,7 +149,7 @@ def train_language_model(
     fit = {}
     if validation_corpus is not None:
         evaluation = LanguageModelStream(
-            validation_corpus, recipe.batch_size, backward=backward
+            validation_corpus, rows * replicas, backward=backward
         )
         fit = {
             "validation_data": evaluation.dataset(),

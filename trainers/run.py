@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 # EXPORT
+from serving.saved_model import export_classifier
 from trainers import command_line, hardware
 from trainers.classifier_stage import train_classifier
 from trainers.language_model_stage import (

@@ -35,7 +35,9 @@ class Network:
             try:
                 raise self.failures.pop(0)
             except OSError as error:
-                raise Exception(f"URL fetch failure on {address}: {error}")
+                raise Exception(
+                    f"URL fetch failure on {address}: {error}"
+                ) from error
         target.write_bytes(self.content)
 
 

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from trainers.optimizers import group_optimizers, staged_schedules
+from ulmfit_tf import training
+
+
+def _triangle(rate, total, step, cut_frac=0.1, ratio=32):
+    """Equation 3 of Howard & Ruder (2018)."""
+    cut = int(total * cut_frac)
+    if step < cut:
+        p = step / cut
+    else:
+        p = 1 - (step - cut) / (cut * (1 / cut_frac - 1))
+    return rate * (1 + p * (ratio - 1)) / ratio
+
+
+def test_a_group_has_a_triangle_for_each_stage_that_trains_it():
+    # Three groups, thawed from the top; 20 steps an epoch.
+    stages = training.unfreezing_stages("paper", 3, 4)
+    rates = training.discriminative_rates(0.01, 3, 2.6)
+    schedules = staged_schedules(stages, 20, rates, 0.1, 32)
+    head, middle, bottom = schedules[2], schedules[1], schedules[0]
+    # The head lives through all stages: 20, 20 and 40 steps.
+    for step, total, own in [(3, 20, 3), (25, 20, 5), (61, 40, 21)]:
+        expected = _triangle(0.01, total, own)
+        assert float(head(step)) == pytest.approx(expected, rel=1e-5)
+    # The middle group starts with the second stage, at its own step 0.
+    assert float(middle(2)) == pytest.approx(0.01 / 2.6, rel=1e-5)
+    assert float(bottom(4)) == pytest.approx(0.01 / 2.6**2, rel=1e-5)
+
+
+def test_a_group_that_is_never_trained_has_an_optimizer():
+    stages = training.unfreezing_stages("last", 3, 2)
+    schedules = staged_schedules(stages, 5, [1.0, 1.0, 1.0], 0.1, 32)
+    optimizers = group_optimizers(schedules, 0.0)
+    assert len(optimizers) == 3
+    assert np.isfinite(float(schedules[0](0)))
+
+
+def test_the_papers_betas_and_decoupled_decay():
+    (optimizer,) = group_optimizers([0.1], 0.01)
+    assert (optimizer.beta_1, optimizer.beta_2) == (0.7, 0.99)
+    assert optimizer.weight_decay == 0.01

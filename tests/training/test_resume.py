@@ -1,0 +1,312 @@
+"""A run that is killed and resumed ends where the uninterrupted one does."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ulmfit_tf import models
+from ulmfit_tf.data.lm_stream import LanguageModelStream
+from ulmfit_tf.data.chunks import DocumentBatches
+from ulmfit_tf.data.token_cache import TokenizedCorpus
+from ulmfit_tf.training import (
+    BestWeights,
+    DiscriminativeOptimizer,
+    GradualUnfreezing,
+    SlantedTriangular,
+    TrainingState,
+    resumable_fit,
+    unfreezing_stages,
+)
+
+VOCABULARY_SIZE, BATCH = 11, 3
+ARCHITECTURE = models.Architecture(3, 4, 1)
+DROPOUTS = models.Dropouts(0.2, 0.2, 0.2, 0.2, 0.2)
+
+
+class Killed(Exception):
+    """Stands for the death of the process."""
+
+
+class Kill(keras.callbacks.Callback):
+    """Dies after a step, or at the end of an epoch once it is saved."""
+
+    def __init__(self, step=None, epoch=None):
+        super().__init__()
+        self.at_step, self.at_epoch, self.steps = step, epoch, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if self.steps == self.at_step:
+            raise Killed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.at_epoch:
+            raise Killed
+
+
+def make_corpus(num_documents=20, longest=40):
+    rng = np.random.default_rng(0)
+    return TokenizedCorpus.from_documents(
+        [
+            rng.integers(2, VOCABULARY_SIZE, rng.integers(2, longest))
+            for _ in range(num_documents)
+        ]
+    )
+
+
+def compiled(model, **kwargs):
+    groups = model.layer_groups
+    optimizers = [
+        keras.optimizers.Adam(SlantedTriangular(0.01 * index, 9, 0.3))
+        for index in range(1, len(groups) + 1)
+    ]
+    optimizer = DiscriminativeOptimizer(model, groups, optimizers, 0.3)
+    model.compile(optimizer, **kwargs)
+    return model
+
+
+class LanguageModelRun:
+    """Three epochs of three steps, dropout on, the state carried."""
+
+    steps_per_epoch, epochs = 3, 3
+
+    def __init__(self, seed=1):
+        self.stream = LanguageModelStream(make_corpus(), BATCH, seed=0)
+        self.dataset = self.stream.dataset
+        keras.utils.set_random_seed(seed)
+        self.model = models.LanguageModel(
+            VOCABULARY_SIZE, ARCHITECTURE, BATCH, DROPOUTS, sample_size=5
+        )
+        self.model.build()
+        compiled(self.model)
+        self.callbacks = []
+        self.fit = {
+            "validation_data": self.stream.dataset(),
+            "validation_steps": 1,
+        }
+
+
+class ClassifierRun:
+    """Gradual unfreezing, batch norm, a metric of the compiled kind."""
+
+    steps_per_epoch, epochs = 3, 3
+
+    def __init__(self, seed=1):
+        corpus = make_corpus(9, 17)
+        labels = np.eye(2)[np.arange(9) % 2]
+        batches = DocumentBatches(corpus, labels, BATCH, chunk_length=4)
+        assert batches.steps_per_epoch == self.steps_per_epoch
+        self.dataset = batches.dataset
+        keras.utils.set_random_seed(seed)
+        self.model = models.TextClassifier(
+            VOCABULARY_SIZE,
+            2,
+            ARCHITECTURE,
+            DROPOUTS,
+            head_units=3,
+            chunk_length=4,
+            pooled_length=8,
+        )
+        self.model.build()
+        compiled(
+            self.model,
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
+        groups = self.model.layer_groups
+        stages = unfreezing_stages("paper", len(groups), self.epochs)
+        self.callbacks = [GradualUnfreezing(groups, stages)]
+        self.fit = {}
+
+
+def fit(run, path, *more_callbacks):
+    state = TrainingState(path, every_seconds=0.0)
+    state.restore(run.model)
+    return resumable_fit(
+        run.model,
+        run.dataset,
+        run.steps_per_epoch,
+        run.epochs,
+        state,
+        callbacks=[*run.callbacks, *more_callbacks],
+        **run.fit,
+    )
+
+
+def values(model):
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{i} {v.path}": v.numpy() for i, v in enumerate(variables)}
+
+
+@pytest.mark.parametrize(
+    "make_run",
+    [
+        pytest.param(LanguageModelRun, id="language_model"),
+        pytest.param(ClassifierRun, id="classifier"),
+    ],
+)
+def test_killed_and_resumed_equals_uninterrupted(make_run, tmp_path):
+    whole = make_run()
+    start = values(whole.model)
+    expected = fit(whole, tmp_path / "whole.npz")
+    assert [record["epoch"] for record in expected] == [0, 1, 2]
+    path = tmp_path / "killed.npz"
+    # In the middle of the first epoch, at the end of the second, and again
+    # in the middle of the last, each time into a model made differently.
+    for seed, kill in ((1, Kill(step=3)), (7, Kill(epoch=2)), (8, Kill(2))):
+        with pytest.raises(Killed):
+            fit(make_run(seed), path, kill)
+    resumed = make_run(9)
+    records = fit(resumed, path)
+    for record, other in zip(records, expected, strict=True):
+        assert record == pytest.approx(other, rel=1e-6)
+    actual = values(resumed.model)
+    moved = 0
+    for (name, one), (theirs, other) in zip(
+        actual.items(), values(whole.model).items(), strict=True
+    ):
+        np.testing.assert_allclose(
+            one, other, rtol=1e-6, atol=1e-8, err_msg=f"{name} {theirs}"
+        )
+        moved += bool(np.any(other != start[theirs]))
+    assert moved > len(start) / 2
+    # Nothing is left to do: neither steps nor records change.
+    again = make_run(9)
+    assert fit(again, path) == records
+
+
+def small_model(units=2):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(units, use_bias=False)]
+    )
+    model.compile("sgd", "mse")
+    return model
+
+
+def small_dataset(step=0):
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    dataset = tf.data.Dataset.from_tensors((x, x[:, :2]))
+    return dataset.repeat()
+
+
+def test_the_file_is_written_whole(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "state.npz"
+    state = TrainingState(path, every_seconds=1e6)
+    resumable_fit(small_model(), small_dataset, 2, 1, state)
+    content = path.read_bytes()
+    assert os.listdir(path.parent) == ["state.npz"]
+
+    def die(source, target):
+        raise Killed
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(Killed):
+        model = small_model()
+        state = TrainingState(path)
+        state.restore(model)
+        resumable_fit(model, small_dataset, 2, 2, state)
+    assert path.read_bytes() == content
+
+
+def test_files_come_with_time_and_at_the_end_of_epochs(tmp_path):
+    class Steps(keras.callbacks.Callback):
+        """The step of the file after every batch."""
+
+        def __init__(self):
+            super().__init__()
+            self.found = []
+
+        def on_train_batch_begin(self, batch, logs=None):
+            found = None
+            if path.exists():
+                with np.load(path) as file:
+                    found = json.loads(file["header"].tobytes())["step"]
+            self.found.append(found)
+
+    expected = {0.0: [None, 1, 2, 3, 4, 5], 1e6: [None, None, None, 3, 3, 3]}
+    for seconds, steps in expected.items():
+        path = tmp_path / f"{seconds}.npz"
+        state, seen = TrainingState(path, seconds), Steps()
+        resumable_fit(
+            small_model(), small_dataset, 3, 2, state, callbacks=[seen]
+        )
+        assert seen.found == steps
+
+
+def test_no_file_is_a_new_run(tmp_path):
+    state = TrainingState(tmp_path / "state.npz")
+    assert state.restore(small_model()) is False
+    assert (state.step, state.records) == (0, [])
+
+
+def test_the_state_of_another_model_is_refused(tmp_path):
+    path = tmp_path / "state.npz"
+    resumable_fit(small_model(), small_dataset, 1, 1, TrainingState(path))
+    assert TrainingState(path).restore(small_model()) is True
+    other = small_model(units=5)
+    before = other.get_weights()[0]
+    with pytest.raises(ValueError, match="its model variables differ"):
+        TrainingState(path).restore(other)
+    np.testing.assert_array_equal(other.get_weights()[0], before)
+    other = small_model()
+    other.compile("adam", "mse")
+    with pytest.raises(ValueError, match="its optimizer variables differ"):
+        TrainingState(path).restore(other)
+
+
+class Scripted(keras.callbacks.Callback):
+    """Gives epochs the losses of a script, and weights their number."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.losses[epoch]
+        kernel = self.model.layers[0].kernel
+        kernel.assign(keras.ops.full(kernel.shape, float(epoch)))
+
+
+# The best epoch is 2; 5 equals it, which is no improvement.
+LOSSES = [0.9, 0.5, 0.3, 0.4, 0.6, 0.3, 0.1]
+
+
+def best_run(tmp_path, kill=None):
+    model = small_model()
+    state = TrainingState(tmp_path / "state.npz", 0.0)
+    state.restore(model)
+    kernel = model.layers[0].kernel
+    best = BestWeights(
+        tmp_path / "best" / "weights.npz", {"kernel": kernel}, state
+    )
+    callbacks = [Scripted(LOSSES), best] + ([kill] if kill else [])
+    records = resumable_fit(model, small_dataset, 2, 7, state, callbacks)
+    return kernel, best, records
+
+
+def test_training_stops_after_worse_epochs_and_restores_the_best(tmp_path):
+    kernel, best, records = best_run(tmp_path)
+    assert [record["val_loss"] for record in records] == LOSSES[:6]
+    np.testing.assert_array_equal(kernel, np.full((3, 2), 5.0))
+    best.restore()
+    np.testing.assert_array_equal(kernel, np.full((3, 2), 2.0))
+    assert os.listdir(tmp_path / "best") == ["weights.npz"]
+
+
+@pytest.mark.parametrize(
+    "kill", [Kill(step=5), Kill(epoch=4), Kill(step=11)], ids="abc"
+)
+def test_a_resumed_run_stops_and_restores_as_the_whole_one(kill, tmp_path):
+    with pytest.raises(Killed):
+        best_run(tmp_path, kill)
+    kernel, best, records = best_run(tmp_path)
+    assert [record["val_loss"] for record in records] == LOSSES[:6]
+    best.restore()
+    np.testing.assert_array_equal(kernel, np.full((3, 2), 2.0))
+    # And a run that was stopped does not go on.
+    assert len(best_run(tmp_path)[2]) == 6
