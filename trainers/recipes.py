@@ -128,7 +128,8 @@ FROM_SCRATCH = {
     "decay_factor": 1.0,
     "learning_rate": 0.004,
     "batch_size": 64,
-    "dropout": 0.5,
+    "dropout": 0.8,
+    "label_smoothing": 0.1,
 }
 
 

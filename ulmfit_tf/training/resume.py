@@ -45,6 +45,8 @@ class TrainingState(keras.callbacks.Callback):
         """
         if not self.path.exists():
             return False
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         with np.load(self.path, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
             kinds = _variables(model)
@@ -70,8 +72,9 @@ class TrainingState(keras.callbacks.Callback):
         return True
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._metrics_to_restore:
-            # Keras has just reset the metrics of an epoch half done.
+        half_done = self.step % self.steps_per_epoch
+        if half_done and self._metrics_to_restore:
+            # Keras has just reset the metrics of this epoch.
             metrics = _variables(self.model)["metrics"]
             for variable, value in zip(
                 metrics, self._metrics_to_restore, strict=True
@@ -145,6 +148,9 @@ def resumable_fit(
         return state.records
     fit = {"verbose": 0, "callbacks": callbacks, "shuffle": False, **kwargs}
     if done:
+        # Keras makes the variables of compiled metrics when it first needs
+        # them; those of an epoch half done must be there to be restored.
+        model.evaluate(dataset(state.step), steps=1, verbose=0)
         model.fit(
             dataset(state.step),
             initial_epoch=epoch,

@@ -1,0 +1,109 @@
+"""Token ids on disk: made once, whole or not at all."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ulmfit_tf.data.token_cache import (
+    TokenizedCorpus,
+    cached_corpus,
+    tokenize_corpus,
+)
+
+TEXTS = ["3 4 5", "", "6", "7 8", "9 10 11 12"]
+DOCUMENTS = [[3, 4, 5], [], [6], [7, 8], [9, 10, 11, 12]]
+
+
+def tokenizer(texts):
+    return tf.strings.to_number(tf.strings.split(texts), tf.int32)
+
+
+def as_lists(corpus):
+    return [corpus[i].tolist() for i in range(len(corpus))]
+
+
+def make(directory, texts=TEXTS, fingerprint="a", **kwargs):
+    """Returns the documents and how often the texts were asked for."""
+    asked = []
+
+    def read():
+        asked.append(1)
+        yield from texts
+
+    corpus = cached_corpus(directory, fingerprint, read, tokenizer, **kwargs)
+    return corpus, len(asked)
+
+
+def test_a_corpus_is_a_sequence_of_documents():
+    corpus = TokenizedCorpus.from_documents(
+        [np.array(ids, "int64") for ids in DOCUMENTS]
+    )
+    assert len(corpus) == 5
+    assert as_lists(corpus) == DOCUMENTS
+    assert corpus.lengths.tolist() == [3, 0, 1, 2, 4]
+    assert corpus.offsets.tolist() == [0, 3, 3, 4, 6, 10]
+    assert corpus.token_ids.dtype == np.int32
+    assert as_lists(corpus.select([4, 1, 0])) == [DOCUMENTS[i] for i in (4, 1, 0)]
+
+
+def test_no_documents_are_a_corpus_too():
+    corpus = TokenizedCorpus.from_documents([])
+    assert (len(corpus), corpus.offsets.tolist()) == (0, [0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_batches_of_texts_do_not_show(batch_size, tmp_path):
+    corpus = tokenize_corpus(iter(TEXTS), tokenizer, batch_size)
+    assert as_lists(corpus) == DOCUMENTS
+    corpus, _ = make(tmp_path / "cache", batch_size=batch_size)
+    assert as_lists(corpus) == DOCUMENTS
+
+
+def test_texts_are_tokenized_once(tmp_path):
+    first, asked = make(tmp_path / "deep" / "cache")
+    again, asked_again = make(tmp_path / "deep" / "cache", texts=["1"])
+    assert (asked, asked_again) == (1, 0)
+    assert as_lists(first) == as_lists(again) == DOCUMENTS
+    assert isinstance(again.token_ids, np.memmap)
+    assert os.listdir(tmp_path / "deep") == ["cache"]
+
+
+def test_another_fingerprint_makes_the_cache_anew(tmp_path):
+    make(tmp_path / "cache")
+    corpus, asked = make(tmp_path / "cache", ["2 1"], fingerprint="b")
+    assert (as_lists(corpus), asked) == ([[2, 1]], 1)
+    assert os.listdir(tmp_path) == ["cache"]
+
+
+@pytest.mark.parametrize("description", ["", "{", "[]", '{"version": 0}'])
+def test_an_unreadable_description_makes_the_cache_anew(description, tmp_path):
+    make(tmp_path / "cache")
+    (tmp_path / "cache" / "corpus.json").write_text(description)
+    corpus, asked = make(tmp_path / "cache")
+    assert (as_lists(corpus), asked) == (DOCUMENTS, 1)
+
+
+@pytest.mark.parametrize("texts", [[], ["", ""]])
+def test_an_empty_corpus_can_be_cached(texts, tmp_path):
+    make(tmp_path / "cache", texts)
+    corpus, asked = make(tmp_path / "cache", texts)
+    assert (len(corpus), corpus.offsets[-1], asked) == (len(texts), 0, 0)
+
+
+def test_a_death_half_way_leaves_nothing(tmp_path):
+    def dying():
+        yield from TEXTS[:4]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached_corpus(tmp_path / "cache", "a", dying, tokenizer, batch_size=2)
+    assert os.listdir(tmp_path) == []
+    make(tmp_path / "cache", ["2 1"])
+    # A cache that is there survives the attempt to make another.
+    with pytest.raises(KeyboardInterrupt):
+        cached_corpus(tmp_path / "cache", "b", dying, tokenizer, batch_size=2)
+    assert os.listdir(tmp_path) == ["cache"]
+    corpus, asked = make(tmp_path / "cache")
+    assert (as_lists(corpus), asked) == ([[2, 1]], 0)
