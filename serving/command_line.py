@@ -25,9 +25,9 @@ def run(main, argv=None, mistakes=(UserError,), interrupted="Interrupted."):
         SystemExit: Status 0; 1 for a failure; 2 for a user's mistake; 130
             when interrupted.
     """
-    # TensorFlow reports on devices it has not found before it says anything
-    # else; a user who wants that sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow reports devices that it has not found as errors; what really
+    # fails raises. A user who wants its log sets the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", stream=sys.stderr
     )

@@ -42,6 +42,12 @@ def parse_arguments(argv):
     )
     add("--bidirectional", action="store_true", help="average both ways")
     add("--num-labels", type=int, help="use that many labels only")
+    add(
+        "--tokenizer",
+        default="word",
+        choices=("word", "sentencepiece"),
+        help="without a pretrained model, which brings its own",
+    )
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add("--seed", type=int, default=0)

@@ -53,6 +53,12 @@ def parse_arguments(argv):
         default=2048,
         help="words of the sampled softmax; 0 for the full softmax",
     )
+    add(
+        "--tokenizer",
+        default="word",
+        choices=("word", "sentencepiece"),
+        help="without a pretrained model, which brings its own",
+    )
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add("--seed", type=int, default=0)
@@ -190,6 +196,7 @@ def _load_pretrained(settings):
 
 def _prepare_text(settings, start):
     """Returns the tokenizer and the tokenized training and held-out text."""
+    from trainers.task_text import new_tokenizer
     from ulmfit_tf import data, text
     from ulmfit_tf.data.download import default_cache_dir
     from ulmfit_tf.data.token_cache import cached_corpus
@@ -206,17 +213,23 @@ def _prepare_text(settings, start):
         tokenizer = start.tokenizer
     else:
         key = _digest(
-            identity, settings.vocabulary_size, settings.min_frequency
+            identity,
+            settings.tokenizer,
+            settings.vocabulary_size,
+            settings.min_frequency,
         )
-        path = cache / key / "vocabulary.txt"
-        if not path.exists():
-            _log.info("counting words")
-            counts = text.count_tokens(text.split_words, documents(), 256)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text.Vocabulary.build(
-                counts, settings.vocabulary_size, settings.min_frequency
-            ).save(path)
-        tokenizer = text.WordTokenizer(text.Vocabulary.load(path))
+        path = cache / key / "tokenizer"
+        # Its description is what a tokenizer's folder gets last.
+        if not (path / "tokenizer.json").exists():
+            _log.info("learning the vocabulary")
+            tokenizer = new_tokenizer(
+                settings.tokenizer,
+                documents(),
+                settings.vocabulary_size,
+                settings.min_frequency,
+            )
+            text.save_tokenizer(tokenizer, path)
+        tokenizer = text.load_tokenizer(path)
     every = max(2, round(1 / settings.validation_fraction))
     key = _digest(identity, tokenizer.vocabulary.fingerprint(), every)
 

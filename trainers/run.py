@@ -88,7 +88,11 @@ def run_classifier(dataset, recipe, settings, directory):
     ]
     first = language_models[directions[0]]
     tokenizer = task_tokenizer(
-        task_texts, first, recipe.vocabulary_size, recipe.min_frequency
+        task_texts,
+        first,
+        recipe.vocabulary_size,
+        recipe.min_frequency,
+        settings.tokenizer,
     )
     architecture = (
         first.architecture if first else models.ARCHITECTURES[settings.preset]

@@ -2,8 +2,31 @@
 
 from ulmfit_tf import text
 
+TOKENIZERS = ("word", "sentencepiece")
 
-def task_tokenizer(texts, pretrained, vocabulary_size, min_frequency):
+
+def new_tokenizer(kind, texts, vocabulary_size, min_frequency):
+    """Returns a tokenizer learned from texts.
+
+    Args:
+        kind: One of `TOKENIZERS`.
+        texts: Iterable of str.
+        vocabulary_size: Int, words or pieces at most.
+        min_frequency: Int, occurrences that a word needs; not for pieces.
+    """
+    if kind == "sentencepiece":
+        return text.SentencePieceTokenizer(
+            text.train_sentencepiece(texts, vocabulary_size)
+        )
+    counts = text.count_tokens(text.split_words, texts, batch_size=256)
+    return text.WordTokenizer(
+        text.Vocabulary.build(counts, vocabulary_size, min_frequency)
+    )
+
+
+def task_tokenizer(
+    texts, pretrained, vocabulary_size, min_frequency, kind="word"
+):
     """Returns the tokenizer of a task.
 
     Without a pretrained model its vocabulary are the task's words. With one,
@@ -16,12 +39,10 @@ def task_tokenizer(texts, pretrained, vocabulary_size, min_frequency):
         pretrained: Optional `PretrainedLanguageModel`.
         vocabulary_size: Int, words at most.
         min_frequency: Int, occurrences that a new word needs.
+        kind: One of `TOKENIZERS`; a pretrained model brings its own.
     """
     if pretrained is None:
-        counts = text.count_tokens(text.split_words, texts)
-        return text.WordTokenizer(
-            text.Vocabulary.build(counts, vocabulary_size, min_frequency)
-        )
+        return new_tokenizer(kind, texts, vocabulary_size, min_frequency)
     tokenizer = pretrained.tokenizer
     if not isinstance(tokenizer, text.WordTokenizer):
         # Pieces spell any word.

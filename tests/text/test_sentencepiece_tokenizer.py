@@ -173,9 +173,16 @@ def test_model_without_pieces_is_refused():
         SentencePieceTokenizer(empty)
 
 
-def test_a_corpus_too_small_for_the_vocabulary():
+def test_a_small_corpus_yields_fewer_pieces_than_asked_for():
+    model = train_sentencepiece(["a few words and a few more"] * 5, 5000)
+    tokenizer = SentencePieceTokenizer(model)
+    assert len(SPECIAL_TOKENS) < len(tokenizer.vocabulary) < 100
+
+
+def test_no_text_is_an_error():
     with pytest.raises(ValueError, match="vocabulary_size=5000"):
-        train_sentencepiece(["ka to mi"] * 10, 5000)
+        train_sentencepiece([], 5000)
+
 
 
 def test_other_ranks_are_refused(tokenizer):

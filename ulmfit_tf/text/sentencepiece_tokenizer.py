@@ -108,7 +108,8 @@ def train_sentencepiece(
 
     Args:
         texts: The corpus, one string a document; held in memory.
-        vocabulary_size: Number of pieces, special tokens included.
+        vocabulary_size: Number of pieces at most, special tokens included;
+            a small corpus yields fewer.
         lowercase: Whether the model folds letter case (`nmt_nfkc_cf`
             normalisation instead of `nmt_nfkc`).
         character_coverage: Fraction of the corpus' characters that the
@@ -118,7 +119,8 @@ def train_sentencepiece(
         The serialized model, for `SentencePieceTokenizer`.
 
     Raises:
-        ValueError: If the corpus does not yield that many pieces.
+        ValueError: If `vocabulary_size` is too small for the characters, or
+            there is no text.
     """
     writer = io.BytesIO()
     try:
@@ -127,6 +129,7 @@ def train_sentencepiece(
             model_writer=writer,
             model_type="unigram",
             vocab_size=vocabulary_size,
+            hard_vocab_limit=False,
             character_coverage=character_coverage,
             normalization_rule_name="nmt_nfkc_cf" if lowercase else "nmt_nfkc",
             unk_id=0,

@@ -1,0 +1,303 @@
+"""Model directories come back as they were saved, or say what is wrong."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ulmfit_tf import models, text
+from ulmfit_tf.pretrained import (
+    PretrainedLanguageModel,
+    TrainedClassifier,
+    directories,
+    document_probabilities,
+    load_pretrained,
+)
+
+WORDS = ("the", "cat", "sat", "dog", "ran", "far", "away")
+ARCHITECTURE = models.Architecture(4, 5, 2)
+SETTINGS = {
+    "architecture": {"embedding_units": 4, "hidden_units": 5, "num_layers": 2},
+    "head_units": 3,
+    "chunk_length": 4,
+    "pooled_length": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    vocabulary = text.Vocabulary([*text.SPECIAL_TOKENS, *WORDS])
+    return text.WordTokenizer(vocabulary)
+
+
+def random_weights(variables, seed):
+    rng = np.random.default_rng(seed)
+    return {
+        # Positive, as a variance must be.
+        name: rng.uniform(0.1, 1, v.shape).astype("float32")
+        * (1 if "variance" in name else rng.choice([-1, 1], v.shape))
+        for name, v in variables.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def language_model(tokenizer):
+    model = models.LanguageModel(
+        len(tokenizer.vocabulary), ARCHITECTURE, batch_size=1
+    )
+    model.build()
+    weights = random_weights(models.language_model_weights(model), 0)
+    return PretrainedLanguageModel(
+        ARCHITECTURE, "forward", tokenizer, weights
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(tokenizer):
+    model = models.TextClassifier(len(tokenizer.vocabulary), 3, **SETTINGS)
+    model.build()
+    weights = {
+        direction: random_weights(models.classifier_weights(model), seed)
+        for seed, direction in enumerate(("forward", "backward"))
+    }
+    return TrainedClassifier(
+        ("good", "bad", "ugly"),
+        tokenizer,
+        SETTINGS,
+        weights,
+        {"accuracy": 0.75, "data": "nothing much"},
+    )
+
+
+def assert_same(one, other, **kwargs):
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, other[name], err_msg=name, **kwargs)
+
+
+def test_a_language_model_comes_back(language_model, tmp_path):
+    language_model.save(tmp_path / "deep" / "model", "# A card\n")
+    loaded = load_pretrained(tmp_path / "deep" / "model")
+    assert_same(loaded.weights, language_model.weights, rtol=0)
+    assert loaded.architecture == ARCHITECTURE
+    assert loaded.direction == "forward"
+    vocabulary = language_model.tokenizer.vocabulary
+    assert loaded.tokenizer.vocabulary == vocabulary
+    card = tmp_path / "deep" / "model" / "model_card.md"
+    assert card.read_text() == "# A card\n"
+    assert os.listdir(tmp_path / "deep") == ["model"]
+    model = models.LanguageModel(len(vocabulary), loaded.architecture, 1)
+    model.build()
+    variables = models.language_model_weights(model)
+    models.set_weights(variables, loaded.weights)
+    assert_same(models.get_weights(variables), language_model.weights)
+
+
+def test_half_precision_halves_the_file(language_model, tmp_path):
+    sizes = {}
+    for dtype in ("float32", "float16"):
+        language_model.save(tmp_path / dtype, dtype=dtype)
+        with np.load(tmp_path / dtype / "weights.npz") as file:
+            assert {file[name].dtype for name in file.files} == {
+                np.dtype(dtype)
+            }
+            sizes[dtype] = sum(file[name].nbytes for name in file.files)
+    assert sizes["float16"] == sizes["float32"] / 2
+    loaded = load_pretrained(tmp_path / "float16")
+    assert_same(loaded.weights, language_model.weights, rtol=1e-3)
+
+
+def test_a_folder_of_directions(language_model, tmp_path):
+    language_model.save(tmp_path / "both" / "forward")
+    backward = PretrainedLanguageModel(
+        ARCHITECTURE,
+        "backward",
+        language_model.tokenizer,
+        {name: 2 * array for name, array in language_model.weights.items()},
+    )
+    backward.save(tmp_path / "both" / "backward")
+    for direction, factor in (("forward", 1), ("backward", 2)):
+        loaded = load_pretrained([tmp_path / "both"], direction)
+        assert loaded.direction == direction
+        np.testing.assert_allclose(
+            loaded.weights["embedding"],
+            factor * language_model.weights["embedding"],
+        )
+    # The first of several names that has the direction.
+    names = [tmp_path / "both" / "forward", str(tmp_path / "both")]
+    assert load_pretrained(names, "backward").direction == "backward"
+
+
+def test_no_model_of_the_direction(language_model, tmp_path):
+    language_model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"Found: .*model \(forward\)"):
+        load_pretrained(tmp_path / "model", "backward")
+    with pytest.raises(ValueError, match="Found: none"):
+        load_pretrained([tmp_path / "nowhere"])
+
+
+def test_a_directory_that_exists_is_left_alone(language_model, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="left as it is"):
+        language_model.save(tmp_path / "model")
+    assert os.listdir(tmp_path / "model") == ["mine.txt"]
+
+
+def test_a_death_while_saving_leaves_nothing(
+    language_model, tmp_path, monkeypatch
+):
+    def die(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(directories.os, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        language_model.save(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def saved(classifier, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("classifier") / "model"
+    classifier.save(directory)
+    return directory
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "copy")
+
+
+def edit(directory, **changes):
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_classifier_comes_back(classifier, saved):
+    loaded = TrainedClassifier.load(saved)
+    assert loaded.classes == classifier.classes
+    assert loaded.settings == SETTINGS
+    assert loaded.information == classifier.information
+    assert loaded.weights.keys() == {"forward", "backward"}
+    for direction, weights in classifier.weights.items():
+        assert_same(loaded.weights[direction], weights, rtol=0)
+    texts = ["the cat sat", "away ran far the dog"]
+    np.testing.assert_array_equal(
+        loaded.predict(texts), classifier.predict(texts)
+    )
+
+
+def test_damage_is_noticed(copy):
+    path = copy / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights.npz` is missing or damag"):
+        TrainedClassifier.load(copy)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"weights.npz` is missing or damag"):
+        TrainedClassifier.load(copy)
+
+
+def test_every_file_of_the_tokenizer_is_checked(copy):
+    names = {path.name for path in copy.iterdir()} - {"config.json"}
+    assert len(names) > 1
+    for name in sorted(names):
+        content = (copy / name).read_bytes()
+        (copy / name).write_bytes(content[:-1])
+        with pytest.raises(ValueError, match=f"{name}` is missing or damag"):
+            TrainedClassifier.load(copy)
+        (copy / name).write_bytes(content)
+    TrainedClassifier.load(copy)
+
+
+def test_newer_formats_are_refused(copy):
+    edit(copy, version=99)
+    with pytest.raises(ValueError, match="version 99.*Update ulmfit_tf"):
+        TrainedClassifier.load(copy)
+
+
+def test_other_models_are_refused(copy):
+    with pytest.raises(ValueError, match=r"'ulmfit_tf.classifier', not"):
+        load_pretrained(copy)
+    edit(copy, format="somebody.else")
+    with pytest.raises(ValueError, match="'somebody.else', not"):
+        TrainedClassifier.load(copy)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "3"])
+def test_other_folders_are_refused(copy, content):
+    (copy / "config.json").unlink()
+    if content is not None:
+        (copy / "config.json").write_text(content)
+    with pytest.raises(ValueError, match="config.json"):
+        TrainedClassifier.load(copy)
+
+
+TEXTS = [
+    "the cat sat far away the dog ran the cat ran far far away",
+    "",
+    "cat",
+    "dog ran the cat sat away the far dog sat the dog",
+    "dog dog",
+    "the cat sat",
+    "far away ran dog the cat sat the far the away",
+]
+
+
+def test_predictions_come_in_the_order_of_the_texts(classifier):
+    """Whatever they are batched with, and however long they are."""
+    together = classifier.predict(TEXTS)
+    alone = np.concatenate([classifier.predict([each]) for each in TEXTS[:2]])
+    assert together.shape == (7, 3)
+    np.testing.assert_allclose(together.sum(1), 1, rtol=1e-5)
+    assert np.abs(np.diff(together, axis=0)).max(1).min() > 1e-4
+    np.testing.assert_allclose(together[:2], alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        classifier.predict(TEXTS[::-1], batch_size=3)[::-1],
+        together,
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_both_directions_are_averaged(classifier):
+    parts = []
+    for direction, weights in classifier.weights.items():
+        single = TrainedClassifier(
+            classifier.classes,
+            classifier.tokenizer,
+            SETTINGS,
+            {direction: weights},
+        )
+        parts.append(single.predict(TEXTS))
+    assert np.abs(parts[0] - parts[1]).max() > 1e-3
+    np.testing.assert_allclose(
+        classifier.predict(TEXTS), np.mean(parts, 0), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_backward_classifier_reads_from_the_end(classifier):
+    """On a palindrome both directions read the same."""
+    forward, backward = (
+        TrainedClassifier(
+            classifier.classes,
+            classifier.tokenizer,
+            SETTINGS,
+            {direction: classifier.weights["forward"]},
+        )
+        for direction in ("forward", "backward")
+    )
+    documents = tf.ragged.constant(
+        [[9, 10, 11, 10, 9], [9, 10, 11, 12, 13]], dtype=tf.int32
+    )
+    one, other = (
+        document_probabilities(each.build(), documents, 4).numpy()
+        for each in (forward, backward)
+    )
+    difference = np.abs(one - other).max(1)
+    assert difference[0] < 1e-6 < 1e-4 < difference[1]
