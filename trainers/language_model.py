@@ -97,7 +97,7 @@ def main(argv):
 
     hardware.seed_everything(settings.seed)
     start = _load_pretrained(settings)
-    tokenizer, train, validation = _prepare_text(settings, start)
+    tokenizer, train, validation = _prepare_text(settings, start, directory)
     for name, part in (("train", train), ("validation", validation)):
         if part.offsets[-1] <= settings.batch_size:
             raise command_line.UserError(
@@ -194,7 +194,7 @@ def _load_pretrained(settings):
         raise command_line.UserError(f"`--pretrained`: {error}") from error
 
 
-def _prepare_text(settings, start):
+def _prepare_text(settings, start, directory):
     """Returns the tokenizer and the tokenized training and held-out text."""
     from trainers.task_text import new_tokenizer
     from ulmfit_tf import data, text
@@ -209,27 +209,21 @@ def _prepare_text(settings, start):
         return data.iter_documents(**corpus, text_column=settings.text_column)
 
     cache = default_cache_dir() / "corpora"
+    # The run keeps its tokenizer: ids must mean the same when it is resumed.
+    own = directory / "tokenizer"
     if start is not None:
         tokenizer = start.tokenizer
+    elif (own / "tokenizer.json").exists():
+        tokenizer = text.load_tokenizer(own)
     else:
-        key = _digest(
-            identity,
+        _log.info("learning the vocabulary")
+        tokenizer = new_tokenizer(
             settings.tokenizer,
+            documents(),
             settings.vocabulary_size,
             settings.min_frequency,
         )
-        path = cache / key / "tokenizer"
-        # Its description is what a tokenizer's folder gets last.
-        if not (path / "tokenizer.json").exists():
-            _log.info("learning the vocabulary")
-            tokenizer = new_tokenizer(
-                settings.tokenizer,
-                documents(),
-                settings.vocabulary_size,
-                settings.min_frequency,
-            )
-            text.save_tokenizer(tokenizer, path)
-        tokenizer = text.load_tokenizer(path)
+        text.save_tokenizer(tokenizer, own)
     every = max(2, round(1 / settings.validation_fraction))
     key = _digest(identity, tokenizer.vocabulary.fingerprint(), every)
 

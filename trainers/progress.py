@@ -30,43 +30,38 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._since = self._logged_at = time.monotonic()
+        # The state counts a step after this callback has seen it.
         self._first_step = self.state.step
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        if batch == 0 and self._first_step + 1 == self.state.step:
+        if self.state.step == self._first_step:
             # The first step traces the graph: it says nothing of the rest.
-            self._since, self._first_step = now, self.state.step
+            self._since = now
         if now - self._logged_at > _INTERVAL:
             self._logged_at = now
-            _log.info("%s%s", self._where(now), _figures(logs))
+            self._log(now, [], logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._logged_at = time.monotonic()
-        _log.info(
-            "%sepoch %d done%s",
-            self._where(self._logged_at),
-            epoch + 1,
-            _figures(logs),
-        )
+        self._log(self._logged_at, [f"epoch {epoch + 1} done"], logs)
 
-    def _where(self, now):
+    def _log(self, now, event, logs):
         step = self.state.step
-        pace = (now - self._since) / max(1, step - self._first_step)
-        left = pace * (self.total_steps - step)
-        line = f"{self.stage}: step {step}/{self.total_steps}, "
-        if self.tokens_per_step and pace:
-            line += f"{self.tokens_per_step / pace:,.0f} tokens/s, "
-        return f"{line}{left / 60:.1f} min left, "
-
-
-def _figures(logs):
-    shown = {
-        key: value
-        for key, value in (logs or {}).items()
-        if not key.startswith("learning_rate")
-    }
-    return "".join(f", {key} {value:.4g}" for key, value in shown.items())
+        parts = [f"step {step}/{self.total_steps}"]
+        if step > self._first_step:
+            pace = (now - self._since) / (step - self._first_step)
+            if self.tokens_per_step:
+                parts.append(f"{self.tokens_per_step / pace:,.0f} tokens/s")
+            minutes = pace * (self.total_steps - step) / 60
+            parts.append(f"{minutes:.1f} min left")
+        figures = [
+            f"{name} {value:.4g}"
+            for name, value in (logs or {}).items()
+            if not name.startswith("learning_rate")
+        ]
+        parts += [*event, *figures]
+        _log.info("%s: %s", self.stage, ", ".join(parts))
 
 
 class GroupRates(keras.callbacks.Callback):

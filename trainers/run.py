@@ -15,6 +15,7 @@ from trainers.language_model_stage import (
     LanguageModelRecipe,
     train_language_model,
 )
+from trainers.report import Predictions, write_report
 from trainers.task_text import task_tokenizer, weights_for
 from ulmfit_tf import models, pretrained, text, training
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
@@ -170,16 +171,21 @@ def run_classifier(dataset, recipe, settings, directory):
     )
     if not (directory / "classifier").exists():
         classifier.save(directory / "classifier")
-    validation_error = _error(classifier, validation_texts, validation_labels)
-    test_error = None
+    on_validation = Predictions.of(
+        "validation", classifier, validation_texts, validation_labels
+    )
+    on_test = None
     if dataset.test_texts is not None:
-        test_error = _error(classifier, dataset.test_texts, dataset.test_labels)
+        on_test = Predictions.of(
+            "test", classifier, dataset.test_texts, dataset.test_labels
+        )
+    test_error = on_test and on_test.error
     saved_model = export_classifier(
         classifier,
         directory / "saved_model",
         sample_texts=validation_texts[:16],
         figures={
-            "validation_error": validation_error,
+            "validation_error": on_validation.error,
             "test_error": test_error,
         },
     )
@@ -187,11 +193,22 @@ def run_classifier(dataset, recipe, settings, directory):
         "dataset": settings.dataset,
         "test_error": test_error,
         "test_accuracy": None if test_error is None else 100 - test_error,
-        "validation_error": validation_error,
+        "validation_error": on_validation.error,
         "seconds": round(time.monotonic() - started, 1),
         "run_dir": str(directory),
         "saved_model": str(saved_model),
     }
+    write_report(
+        directory / "report.html",
+        classifier=classifier,
+        validation=on_validation,
+        test=on_test,
+        dataset=dataset,
+        recipe=recipe,
+        settings=vars(settings),
+        records=records,
+        figures=figures,
+    )
     command_line.write_json(
         directory / "metrics.json", {"figures": figures, "records": records}
     )
@@ -270,9 +287,3 @@ def _parts(corpus, *sizes):
         TokenizedCorpus(corpus.token_ids, corpus.offsets[start : stop + 1])
         for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
     ]
-
-
-def _error(classifier, texts, labels):
-    """Share of wrong answers, in per cent."""
-    answers = classifier.predict(texts).argmax(axis=1)
-    return round(100 * float(np.mean(answers != labels)), 4)

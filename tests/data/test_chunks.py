@@ -32,7 +32,8 @@ def reference_layout(documents, chunk):
         while end > 0:
             pieces.insert(0, document[max(0, end - chunk) : end])
             end -= chunk
-        for slot, piece in zip(row[chunks - len(pieces) :], pieces):
+        slots = row[chunks - len(pieces) :]
+        for slot, piece in zip(slots, pieces, strict=True):
             slot[: len(piece)] = piece
     return rows.reshape(len(documents), -1)
 
@@ -122,9 +123,7 @@ def labels():
 
 
 def make_batches(corpus, labels, batch_size=6, **kwargs):
-    return DocumentBatches(
-        corpus, labels, batch_size, chunk_length=8, **kwargs
-    )
+    return DocumentBatches(corpus, labels, batch_size, chunk_length=8, **kwargs)
 
 
 def elements(dataset, count):

@@ -45,7 +45,9 @@ def test_a_corpus_is_a_sequence_of_documents():
     assert corpus.lengths.tolist() == [3, 0, 1, 2, 4]
     assert corpus.offsets.tolist() == [0, 3, 3, 4, 6, 10]
     assert corpus.token_ids.dtype == np.int32
-    assert as_lists(corpus.select([4, 1, 0])) == [DOCUMENTS[i] for i in (4, 1, 0)]
+    assert as_lists(corpus.select([4, 1, 0])) == [
+        DOCUMENTS[i] for i in (4, 1, 0)
+    ]
 
 
 def test_no_documents_are_a_corpus_too():

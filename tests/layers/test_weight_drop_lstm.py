@@ -161,7 +161,9 @@ def test_one_mask_a_pass_drops_single_recurrent_weights(use_cpu_kernel):
     # Dropped in every gate's quarter, by about the rate: 64 weights each.
     for quarter in np.split(kept, 4, axis=1):
         assert 0.4 < quarter.mean() < 0.8
-        assert not quarter.all(axis=0).any() or not quarter.all(axis=1).all()
+        # Single weights, not whole rows or columns.
+        assert len(np.unique(quarter, axis=0)) > 2
+        assert len(np.unique(quarter, axis=1)) > 2
     dropped = tf.constant(np.where(kept, before / (1 - rate), 0))
     with tf.GradientTape() as tape:
         tape.watch(dropped)

@@ -143,48 +143,47 @@ def values(model):
     return {f"{i} {v.path}": v.numpy() for i, v in enumerate(variables)}
 
 
-class Copies(keras.callbacks.Callback):
-    """Keeps the file as it is when a step begins: what a death then leaves."""
+class Copy(keras.callbacks.Callback):
+    """Copies the file when a step begins: what a death then leaves."""
 
-    def __init__(self, path, steps):
+    def __init__(self, path, step):
         super().__init__()
-        self.path, self.steps, self.step = path, steps, 0
+        self.path, self.at_step, self.step = path, step, 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.step in self.steps:
-            shutil.copy(self.path, f"{self.path}.{self.step}")
+        if self.step == self.at_step:
+            shutil.copy(self.path, f"{self.path}.copy")
         self.step += 1
 
 
 @pytest.mark.parametrize(
-    "make_run, steps",
+    "make_run",
     [
-        pytest.param(LanguageModelRun, [5], id="language_model"),
-        # In the middle of the second epoch, and after it.
-        pytest.param(ClassifierRun, [5, 6], id="classifier"),
+        pytest.param(LanguageModelRun, id="language_model"),
+        pytest.param(ClassifierRun, id="classifier"),
     ],
 )
-def test_killed_and_resumed_equals_uninterrupted(make_run, steps, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(make_run, tmp_path):
     path = tmp_path / "state.npz"
     whole = make_run()
     start = values(whole.model)
-    expected = fit(whole, path, Copies(path, steps))
+    # In the middle of the second epoch.
+    expected = fit(whole, path, Copy(path, step=5))
     assert [record["epoch"] for record in expected] == [0, 1, 2]
     end = values(whole.model)
     changed = [name for name in end if np.any(end[name] != start[name])]
     assert len(changed) > len(start) / 2
-    for step in steps:
-        # Into a model that was made with other weights and seeds.
-        resumed = make_run(seed=7)
-        records = fit(resumed, f"{path}.{step}")
-        for record, other in zip(records, expected, strict=True):
-            assert record == pytest.approx(other, rel=1e-6)
-        for (name, one), (theirs, other) in zip(
-            values(resumed.model).items(), end.items(), strict=True
-        ):
-            np.testing.assert_allclose(
-                one, other, rtol=1e-6, atol=1e-8, err_msg=f"{name} {theirs}"
-            )
+    # Into a model that was made with other weights and seeds.
+    resumed = make_run(seed=7)
+    records = fit(resumed, f"{path}.copy")
+    for record, other in zip(records, expected, strict=True):
+        assert record == pytest.approx(other, rel=1e-6)
+    for (name, one), (theirs, other) in zip(
+        values(resumed.model).items(), end.items(), strict=True
+    ):
+        np.testing.assert_allclose(
+            one, other, rtol=1e-6, atol=1e-8, err_msg=f"{name} {theirs}"
+        )
     # Nothing is left to do: neither steps nor records change.
     again = make_run()
     assert fit(again, path) == expected
@@ -195,7 +194,8 @@ def small_model(units=2):
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(units, use_bias=False)]
     )
-    model.compile("sgd", "mse")
+    # A metric of this kind has no variables before the first step.
+    model.compile("sgd", "mse", metrics=["mae"])
     return model
 
 

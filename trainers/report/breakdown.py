@@ -41,9 +41,7 @@ def by_length(predictions: Predictions, corpus: TokenizedCorpus) -> list[Group]:
             counted.
     """
     lengths = corpus.lengths - 1
-    highest = np.unique(
-        np.quantile(lengths, _QUANTILES, method="inverted_cdf")
-    )
+    highest = np.unique(np.quantile(lengths, _QUANTILES, method="inverted_cdf"))
     groups = []
     for index in range(len(highest)):
         members = np.searchsorted(highest, lengths) == index
@@ -57,7 +55,9 @@ def by_unknown_words(
     predictions: Predictions, corpus: TokenizedCorpus
 ) -> list[Group]:
     """Returns the groups that have texts; see `by_length`."""
-    unknown = [np.sum(ids == text.UNKNOWN_ID) for ids in corpus]
+    unknown = [
+        np.sum(corpus[index] == text.UNKNOWN_ID) for index in range(len(corpus))
+    ]
     share = np.array(unknown) / np.maximum(corpus.lengths - 1, 1)
     kind = np.searchsorted([highest for highest, _ in _UNKNOWN], share)
     return [

@@ -27,6 +27,11 @@ class Predictions:
     labels: np.ndarray
     probabilities: np.ndarray
 
+    @classmethod
+    def of(cls, split, classifier, texts, labels) -> "Predictions":
+        """Asks a classifier for its answers."""
+        return cls(split, texts, labels, classifier.predict(texts))
+
     @functools.cached_property
     def answers(self) -> np.ndarray:
         """Int array `(texts,)`, the most probable class of each text."""

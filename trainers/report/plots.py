@@ -7,7 +7,13 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from trainers.report.figures import Calibration, Share
 
@@ -36,6 +42,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": _GRID,
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
@@ -44,9 +51,11 @@ _STYLE = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+# From here on a linear axis hides the small ones.
+_LOGARITHMIC_FROM = 5
 
 
-def curves(records, names, label, moments=(), logarithmic=False) -> Markup:
+def curves(records, names, label, moments=()) -> Markup:
     """Plots figures of the epochs.
 
     Args:
@@ -54,14 +63,16 @@ def curves(records, names, label, moments=(), logarithmic=False) -> Markup:
         names: Dict from a record's key to what the legend calls it; keys
             that the records lack are left out.
         label: Str, name of the figures.
-        moments: Epochs, counted from 0, before which layers were unfrozen.
-        logarithmic: Whether the figures' axis is.
+        moments: List of ints, the epochs after which other layers were
+            trained.
     """
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.5, 3.0))
+        figure = Figure(figsize=(4.5, 3.6))
         axes = figure.add_subplot()
+        values = []
         for index, (key, name) in enumerate(names.items()):
             points = [(r["epoch"] + 1, r[key]) for r in records if key in r]
+            values += [value for _, value in points if value > 0]
             if points:
                 axes.plot(
                     *np.transpose(points),
@@ -69,8 +80,8 @@ def curves(records, names, label, moments=(), logarithmic=False) -> Markup:
                     color=_SERIES[index],
                     label=name,
                 )
-        if logarithmic:
-            axes.set_yscale("log")
+        if values and max(values) > _LOGARITHMIC_FROM * min(values):
+            _logarithmic(axes)
         axes.set_ylabel(label)
         _epochs(axes, len(records), moments)
         figure.legend(loc="outside upper left", ncols=2)
@@ -82,10 +93,11 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
 
     Args:
         records: List of dicts, one an epoch.
-        planned: List of pairs of float arrays, epochs and rates, a group.
+        planned: List of pairs of float arrays, epochs and rates, a group;
+            or `None` to join the recorded rates.
         groups: List of the groups' names, from the input up.
-        trained: List of sets of groups, one an epoch.
-        moments: Epochs, counted from 0, before which layers were unfrozen.
+        trained: List of collections of groups, one an epoch.
+        moments: List of ints, as of `curves`.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.5, 3.6))
@@ -93,17 +105,19 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
         for index in range(len(groups)):
             color = _SERIES[index % len(_SERIES)]
             mine = [index in of_epoch for of_epoch in trained]
-            upper.plot(*planned[index], color=color, linewidth=1.2)
+            if planned:
+                upper.plot(*planned[index], color=color, linewidth=1.2)
             points = [
                 (record["epoch"] + 1, record[f"learning_rate/group_{index}"])
                 for record, is_trained in zip(records, mine, strict=True)
                 if is_trained
             ]
             if points:
-                upper.plot(*np.transpose(points), "o", color=color)
+                style = "o" if planned else "o-"
+                upper.plot(*np.transpose(points), style, color=color)
             spans = [(epoch, 1) for epoch, on in enumerate(mine) if on]
             lower.broken_barh(spans, (index - 0.35, 0.7), color=color)
-        upper.set_yscale("log")
+        _logarithmic(upper)
         upper.set_ylabel("learning rate")
         lower.set_yticks(range(len(groups)), groups)
         lower.tick_params(axis="y", length=0)
@@ -153,6 +167,14 @@ def reliability(calibration: Calibration) -> Markup:
         lower.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         lower.set_xlabel("confidence")
         return _inline(figure, "Accuracy by confidence")
+
+
+def _logarithmic(axes):
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    # The usual formatter writes powers as formulas.
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _epochs(axes, epochs, moments):

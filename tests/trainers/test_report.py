@@ -1,0 +1,296 @@
+import html.parser
+import re
+import shutil
+import subprocess
+import zlib
+
+import numpy as np
+import pytest
+
+from trainers.recipes import Recipe
+from trainers.report import Predictions, write_report
+from ulmfit_tf import text
+from ulmfit_tf.data.dataset import TextDataset
+
+_HOSTILE = '<script>document.title = "taken"</script>'
+_IMAGE = "\"'><img src=x onerror='document.title=\"taken\"'>"
+_CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class _Guessing:
+    """Answers by a text's checksum, which is as good as a model's here."""
+
+    def __init__(self, num_classes, texts):
+        self.num_classes = num_classes
+        counts = text.count_tokens(text.split_words, texts)
+        self.tokenizer = text.WordTokenizer(text.Vocabulary.build(counts, 40))
+
+    def predict(self, texts):
+        seeds = [zlib.crc32(each.encode()) for each in texts]
+        rows = [
+            np.random.default_rng(seed).dirichlet([0.3] * self.num_classes)
+            for seed in seeds
+        ]
+        return np.array(rows, "float32")
+
+
+def _texts(number, seed):
+    rng = np.random.default_rng(seed)
+    words = ["$x$", "&amp;", "naïve", "東京は", "שלום", _HOSTILE, "a", "river"]
+    return [
+        " ".join(rng.choice(words, rng.integers(0, 90))) for _ in range(number)
+    ] + [_HOSTILE, _IMAGE, "", "x" * 3000]
+
+
+def _records(direction, recipe, num_groups):
+    def epochs(number, keys, groups):
+        return [
+            {
+                "epoch": epoch,
+                **{key: 3.0 / (epoch + 1) for key in keys},
+                **{
+                    f"learning_rate/group_{group}": 0.001 * 2.6**group
+                    for group in range(groups)
+                },
+            }
+            for epoch in range(number)
+        ]
+
+    keys = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    return {
+        f"{direction}_language_model": epochs(
+            recipe.language_model_epochs, ["loss", "perplexity"], num_groups - 1
+        ),
+        f"{direction}_classifier": epochs(recipe.epochs, keys, num_groups),
+    }
+
+
+def _write(path, num_classes, with_test, directions, **fields):
+    classes = [f"class:{i} {'long ' * (i % 7)}" for i in range(num_classes)]
+    classes[:3] = [_HOSTILE, _IMAGE, "$\\frac$"]
+    train, validation, test = (_texts(n, n) for n in (90, 120, 300))
+    dataset = TextDataset(
+        _HOSTILE,
+        tuple(classes),
+        train,
+        np.arange(len(train)) % num_classes,
+        notes=(_IMAGE,),
+    )
+    classifier = _Guessing(num_classes, train)
+
+    def answers(split, texts):
+        guesses = classifier.predict(texts).argmax(1)
+        labels = np.where(np.arange(len(texts)) % 3, guesses, 3)
+        return Predictions.of(split, classifier, texts, labels)
+
+    recipe = Recipe(**fields)
+    records = {}
+    for direction in directions:
+        records |= _records(direction, recipe, 5)
+    write_report(
+        path,
+        classifier=classifier,
+        validation=answers("validation", validation),
+        test=answers("test", test) if with_test else None,
+        dataset=dataset,
+        recipe=recipe,
+        settings={
+            "dataset": f"my data/{_IMAGE}.csv",
+            "data_dir": None,
+            "pretrained": ["compact", _HOSTILE],
+            "recipe": vars(recipe),
+        },
+        records=records,
+        figures={
+            "seconds": 61.7,
+            "saved_model": "runs/my run/saved_model/1",
+        },
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tested") / "report.html"
+    return _write(path, 6, True, ["forward"])
+
+
+@pytest.fixture(scope="module")
+def untested(tmp_path_factory):
+    path = tmp_path_factory.mktemp("untested") / "report.html"
+    return _write(
+        path,
+        50,
+        False,
+        ["forward", "backward"],
+        language_model_epochs=0,
+        epochs=9,
+        unfreezing="chain-thaw",
+        early_stopping=2,
+    )
+
+
+@pytest.fixture(params=["tested", "untested"])
+def report(request):
+    return request.getfixturevalue(request.param)
+
+
+class _Page(html.parser.HTMLParser):
+    """What a browser would load, run and show of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.attributes, self.styles, self.shown = [], [], [], []
+        self.in_style = False
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = " ".join(" ".join(self.shown).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.in_style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self.in_style = False
+
+    def handle_data(self, data):
+        (self.styles if self.in_style else self.shown).append(data)
+
+
+def test_nothing_is_loaded(report):
+    page = _Page(report)
+    assert "svg" in page.tags
+    assert not {"script", "img", "iframe", "object", "embed"} & set(page.tags)
+    for name, value in page.attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert value.startswith(("#", "data:")), (name, value)
+        assert not name.startswith("on")
+        if name not in ("title",):
+            assert not re.search("https?:|file:", value or "")
+    styles = " ".join(page.styles) + " ".join(
+        value for name, value in page.attributes if name == "style"
+    )
+    assert "@import" not in styles and "http" not in styles
+    assert set(re.findall(r"url\((.)", styles)) <= {"#"}
+
+
+def test_texts_are_shown_as_they_are(report):
+    page = _Page(report)
+    # As a class, a text's word, a note and a setting.
+    assert page.text.count(_IMAGE.replace("  ", " ")) >= 3
+    assert page.text.count("<script>") >= 3
+    assert "$\\frac$" in page.text
+
+
+def test_everything_is_told_of_the_test_split(tested):
+    shown = _Page(tested).text
+    assert "Test error" in shown and "Validation error" in shown
+    assert "304 tested on" in shown and "62 seconds" in shown
+    assert "There is no test split" not in shown
+    assert "Stage two: forward language model" in shown
+    assert "from epoch 1 head; from epoch 2 head, LSTM 3;" in shown
+    assert "occlusion" in shown
+
+
+def test_without_a_test_split_the_report_says_so(untested):
+    shown = _Page(untested).text
+    assert "There is no test split" in shown
+    assert "Test error" not in shown and "test split texts" not in shown
+    assert "Stage three: backward classifier" in shown
+    assert "language model" not in shown
+    assert "from epoch 2 embedding; from epoch 3 LSTM 1;" in shown
+    assert "lowest validation loss was kept" in shown
+
+
+def test_the_commands_survive_a_shell(tested):
+    shown = _Page(tested).text
+    assert (
+        "python -m serving.server --model-base-path 'runs/my run/saved_model' "
+        "--model-name " in shown
+    )
+    name = re.search(r"--model-name (\S+) --port", shown).group(1)
+    assert re.fullmatch("[A-Za-z0-9_]+", name)
+    assert f"--target localhost:8500 --model {name} " in shown
+
+
+def test_the_file_appears_whole(tested):
+    assert [path.name for path in tested.parent.iterdir()] == ["report.html"]
+    assert tested.read_text(encoding="utf-8").endswith("</html>")
+
+
+def test_answers_all_right_or_not_numbers_are_reported(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    monkeypatch.setattr(
+        _Guessing,
+        "predict",
+        lambda self, texts: np.full((len(texts), self.num_classes), np.nan),
+    )
+    _write(path, 70, True, ["forward"], unfreezing="full")
+    assert "too many classes for a matrix" in _Page(path).text
+    monkeypatch.setattr(
+        _Guessing,
+        "predict",
+        lambda self, texts: np.eye(self.num_classes)[[3] * len(texts)],
+    )
+    _write(path, 4, True, ["forward"], epochs=5)
+    assert "None." in _Page(path).text
+
+
+def _browse(path, width, *options):
+    return subprocess.run(
+        [
+            _CHROMIUM,
+            *("--headless", "--no-sandbox", "--disable-gpu"),
+            *("--enable-logging=stderr", "--hide-scrollbars"),
+            f"--user-data-dir={path.parent / 'profile'}",
+            f"--window-size={width},900",
+            *options,
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+# Runs in a frame of the given width: a window has a least width.
+_MEASURE = """<!doctype html><title>untouched</title><body>
+<iframe style="width: {width}px; height: 900px; border: 0"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {{
+  const root = frame.contentDocument.documentElement;
+  document.body.dataset.title = frame.contentDocument.title;
+  document.body.dataset.widths = [root.clientWidth, root.scrollWidth];
+}};
+frame.srcdoc = {source};
+</script>"""
+
+
+@pytest.mark.skipif(_CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_shows_it_without_overflow(report, tmp_path, width):
+    import json
+
+    source = re.sub(
+        r"<meta http-equiv[^>]*>", "", report.read_text(encoding="utf-8")
+    )
+    page = tmp_path / "measured.html"
+    page.write_text(
+        _MEASURE.format(
+            width=width, source=json.dumps(source).replace("</", "<\\/")
+        ),
+        encoding="utf-8",
+    )
+    dumped = _browse(page, 1400, "--dump-dom").stdout
+    assert f'data-widths="{width},{width}"' in dumped
+    assert 'data-title="taken"' not in dumped and "data-title=" in dumped
+
+
+@pytest.mark.skipif(_CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_has_nothing_to_complain_of(report, tmp_path):
+    page = tmp_path / "report.html"
+    shutil.copyfile(report, page)
+    result = _browse(page, 1280, "--dump-dom")
+    assert "<svg" in result.stdout
+    assert "CONSOLE" not in result.stderr

@@ -1,0 +1,145 @@
+"""Learning curves of a run's stages."""
+
+import dataclasses
+import math
+
+import numpy as np
+from keras import ops
+from markupsafe import Markup
+
+from trainers.optimizers import staged_schedules
+from trainers.report import plots
+from ulmfit_tf import training
+
+
+@dataclasses.dataclass(frozen=True)
+class StageCurves:
+    """What there is to see of one stage of training.
+
+    Attributes:
+        title: Str.
+        note: Str, what a reader must know.
+        plots: List of SVGs.
+    """
+
+    title: str
+    note: str
+    plots: list[Markup]
+
+
+def learning_curves(records, recipe, num_documents) -> list[StageCurves]:
+    """Returns the curves of each stage that was run.
+
+    Args:
+        records: Dict of the logs of each epoch, by
+            `"<direction>_language_model"` or `"<direction>_classifier"`.
+        recipe: `trainers.recipes.Recipe`.
+        num_documents: Int, documents that the classifier was trained on.
+    """
+    stages = []
+    for name, logs in records.items():
+        direction, stage = name.split("_", 1)
+        if logs and stage == "language_model":
+            stages.append(_language_model(direction, logs, recipe))
+        elif logs:
+            stages.append(_classifier(direction, logs, recipe, num_documents))
+    return stages
+
+
+def _language_model(direction, records, recipe):
+    groups = _layers(_num_groups(records))
+    note = "All layers are trained from the start."
+    if len(records) != recipe.language_model_epochs:
+        note += " What counts as an epoch here is a part of one."
+    names = {"perplexity": "training", "val_perplexity": "validation"}
+    return StageCurves(
+        f"Stage two: {direction} language model",
+        note,
+        [
+            plots.curves(records, names, "perplexity"),
+            plots.rates(
+                records, None, groups, [range(len(groups))] * len(records)
+            ),
+        ],
+    )
+
+
+def _classifier(direction, records, recipe, num_documents):
+    num_groups = _num_groups(records)
+    groups = [*_layers(num_groups - 1), "head"]
+    stages = training.unfreezing_stages(
+        recipe.unfreezing, num_groups, recipe.epochs
+    )
+    moments = _moments(stages, len(records))
+    highest = training.discriminative_rates(
+        recipe.learning_rate, num_groups, recipe.decay_factor
+    )
+    steps_per_epoch = math.ceil(num_documents / recipe.batch_size)
+    schedules = staged_schedules(
+        stages, steps_per_epoch, highest, recipe.cut_frac, recipe.ratio
+    )
+    planned = [
+        _planned(schedule, stages, group, steps_per_epoch)
+        for group, schedule in enumerate(schedules)
+    ]
+    trained = [stage.groups for stage in stages for _ in range(stage.epochs)]
+    note = _unfreezing_note(stages, groups)
+    if recipe.early_stopping:
+        note += " The epoch with the lowest validation loss was kept."
+    return StageCurves(
+        f"Stage three: {direction} classifier",
+        note,
+        [
+            plots.curves(
+                records,
+                {key: "training", f"val_{key}": "validation"},
+                key,
+                moments,
+            )
+            for key in ("loss", "accuracy")
+        ]
+        + [
+            plots.rates(
+                records, planned, groups, trained[: len(records)], moments
+            )
+        ],
+    )
+
+
+def _planned(schedule, stages, group, steps_per_epoch):
+    """Epochs and rates of a group, with gaps while it is frozen."""
+    epochs, counted, start, done = [], [], 0, 0
+    for stage in stages:
+        steps = np.arange(stage.epochs * steps_per_epoch)
+        if group in stage.groups:
+            epochs += [*(start + steps / steps_per_epoch), np.nan]
+            counted += [*(done + steps), np.nan]
+            done += len(steps)
+        start += stage.epochs
+    rates = schedule(np.array(counted, "float32"))
+    return np.array(epochs), ops.convert_to_numpy(rates)
+
+
+def _moments(stages, epochs):
+    starts = np.cumsum([stage.epochs for stage in stages[:-1]], dtype=int)
+    return [int(start) for start in starts if start < epochs]
+
+
+def _unfreezing_note(stages, groups):
+    if len(stages) == 1:
+        named = ", ".join(groups[group] for group in stages[0].groups)
+        return f"Trained in every epoch: {named}."
+    parts, epoch = [], 1
+    for stage in stages:
+        named = ", ".join(groups[group] for group in reversed(stage.groups))
+        parts.append(f"from epoch {epoch} {named}")
+        epoch += stage.epochs
+    return f"Trained layers (dashed lines): {'; '.join(parts)}."
+
+
+def _layers(num_groups):
+    return ["embedding", *(f"LSTM {n}" for n in range(1, num_groups))]
+
+
+def _num_groups(records):
+    return sum(key.startswith("learning_rate/") for key in records[0])

@@ -1,0 +1,191 @@
+"""Writes the report of a classifier run."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import shlex
+import tomllib
+
+import jinja2
+import numpy as np
+
+from trainers.report import breakdown, influence, learning, plots
+from trainers.report.figures import (
+    Calibration,
+    ClassScores,
+    Share,
+    confusion_matrix,
+    frequent_confusions,
+)
+from ulmfit_tf.data.token_cache import tokenize_corpus
+
+_EXAMPLES = 8
+_CONFUSIONS = 12
+# A larger matrix helps nobody; the list of confusions remains.
+_MATRIX_CLASSES = 60
+
+
+def write_report(
+    path,
+    *,
+    classifier,
+    validation,
+    test,
+    dataset,
+    recipe,
+    settings,
+    records,
+    figures,
+):
+    """Writes a run's report, one HTML file that needs nothing else.
+
+    Reads some texts again with single words left out, to show which words
+    the answers rest on.
+
+    Args:
+        path: Path of the file; it is written beside and renamed.
+        classifier: `TrainedClassifier`.
+        validation: `Predictions` of the validation split.
+        test: `Predictions` of the test split, or `None`. Without it
+            everything is told of the validation split, and the report says
+            so.
+        dataset: `TextDataset` that was trained on.
+        recipe: `Recipe`.
+        settings: Dict of the command line's settings.
+        records: Dict of the stages' logs, see `learning.learning_curves`.
+        figures: Dict of the run's final figures.
+    """
+    shown = test or validation
+    corpus = tokenize_corpus(shown.texts, classifier.tokenizer)
+    matrix = confusion_matrix(shown)
+    calibration = Calibration.of(shown)
+    mistakes, hits = _examples(classifier, shown)
+    html = _template().render(
+        dataset=dataset,
+        figures=figures,
+        shown=shown,
+        validation=validation,
+        has_test=test is not None,
+        shares={
+            "error": _share(~shown.hits),
+            "accuracy": _share(shown.hits),
+            "validation": _share(~validation.hits),
+        },
+        scores=ClassScores.of(shown),
+        calibration=calibration,
+        reliability=plots.reliability(calibration),
+        stages=learning.learning_curves(
+            records, recipe, len(dataset.train_texts)
+        ),
+        matrix=matrix if len(matrix) <= _MATRIX_CLASSES else None,
+        confusions=frequent_confusions(matrix, _CONFUSIONS),
+        row_totals=matrix.sum(axis=1),
+        mistakes=mistakes,
+        hits=hits,
+        by_length=breakdown.by_length(shown, corpus),
+        by_unknown_words=breakdown.by_unknown_words(shown, corpus),
+        settings=_flat(settings),
+        versions=_versions(),
+        commands=_serving_commands(settings["dataset"], figures),
+    )
+    path = pathlib.Path(path)
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(html, encoding="utf-8", errors="replace")
+    os.replace(beside, path)
+
+
+def _template():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["width"] = _width
+    return environment.get_template("template.html")
+
+
+def _percent(share, digits=1):
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f} %"
+
+
+def _width(share):
+    return f"{100 * np.nan_to_num(share):.1f}%"
+
+
+def _share(counted):
+    return Share(int(np.sum(counted)), len(counted))
+
+
+def _examples(classifier, shown):
+    """The most confident mistakes and the least confident hits."""
+    order = np.argsort(shown.confidences, kind="stable")
+    hits = order[shown.hits[order]][:_EXAMPLES]
+    mistakes = order[~shown.hits[order]][::-1][:_EXAMPLES]
+    chosen = [int(index) for index in (*mistakes, *hits)]
+    shaded = influence.shade(
+        classifier,
+        [shown.texts[index] for index in chosen],
+        shown.answers[chosen],
+        shown.confidences[chosen],
+    )
+    examples = [
+        {
+            "shaded": text,
+            "label": int(shown.labels[index]),
+            "answer": int(shown.answers[index]),
+            "confidence": shown.confidences[index],
+            "of_label": shown.probabilities[index, shown.labels[index]],
+        }
+        for index, text in zip(chosen, shaded, strict=True)
+    ]
+    return examples[: len(mistakes)], examples[len(mistakes) :]
+
+
+def _flat(settings):
+    """Settings as rows of text; a recipe's fields by themselves."""
+    rows = {}
+    for name, value in settings.items():
+        if name == "recipe":
+            continue
+        if isinstance(value, list):
+            value = " ".join(map(str, value))
+        rows[name] = "–" if value is None else str(value)
+    return {**rows, **{k: str(v) for k, v in settings["recipe"].items()}}
+
+
+def _versions():
+    return {
+        "ulmfit_tf": _own_version(),
+        "python": platform.python_version(),
+        **{
+            name: importlib.metadata.version(name)
+            for name in ("tensorflow", "keras", "numpy", "scikit-learn")
+        },
+        "system": platform.platform(),
+    }
+
+
+def _own_version():
+    # The package runs from its source folder.
+    project = pathlib.Path(__file__).parents[2] / "pyproject.toml"
+    try:
+        return tomllib.loads(project.read_text())["project"]["version"]
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def _serving_commands(dataset, figures):
+    base_path = shlex.quote(str(pathlib.Path(figures["saved_model"]).parent))
+    stem = pathlib.Path(dataset).stem
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_") or "classifier"
+    return [
+        f"python -m serving.server --model-base-path {base_path} "
+        f"--model-name {name} --port 8500",
+        "python -m serving.client --target localhost:8500 "
+        f'--model {name} "A text to classify"',
+    ]
