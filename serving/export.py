@@ -48,6 +48,7 @@ def main(argv):
             output,
             version=arguments.version,
             figures=_read_figures(run_dir / "metrics.json"),
+            precision=arguments.precision,
         )
     except OSError as error:
         raise command_line.UserError(
@@ -82,6 +83,12 @@ def _parser():
     )
     parser.add_argument(
         "--version", type=int, help="by default the next free one"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="of the weights on disk; computation is in float32",
     )
     return parser
 

@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from serving import self_check, warm_up
 from serving.served_classifier import ServedClassifier
 from serving.session_model import WARM_UP_FILE
+from serving.stored_weights import TOLERANCES
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras")
 _SAMPLE_TEXTS = (
@@ -28,7 +29,12 @@ _SAMPLE_TEXTS = (
 
 
 def export_classifier(
-    classifier, model_directory, version=None, sample_texts=(), figures=None
+    classifier,
+    model_directory,
+    version=None,
+    sample_texts=(),
+    figures=None,
+    precision="float32",
 ):
     """Exports a classifier as a new version of a served model.
 
@@ -45,6 +51,7 @@ def export_classifier(
             that are built in.
         figures: Optional dict, JSON-serializable, of the training run, kept
             in `export.json`.
+        precision: Str, of the weights on disk, see `StoredWeights`.
 
     Returns:
         Path of the version, `model_directory/<version>`.
@@ -63,11 +70,15 @@ def export_classifier(
         prefix=".export-", dir=model_directory
     ) as beside:
         written = pathlib.Path(beside) / "written"
-        _write(classifier, written, model_directory.name, figures)
+        _write(classifier, written, model_directory.name, figures, precision)
         moved = written.rename(pathlib.Path(beside) / "moved")
         texts = [*_SAMPLE_TEXTS, *sample_texts]
         self_check.check_in_fresh_process(
-            moved, texts, classifier.predict(texts), classifier.classes
+            moved,
+            texts,
+            classifier.predict(texts),
+            classifier.classes,
+            TOLERANCES[precision],
         )
         return _publish(moved, model_directory, version)
 
@@ -111,8 +122,8 @@ def _publish(moved, model_directory, version):
                 raise
 
 
-def _write(classifier, directory, model_name, figures):
-    served = ServedClassifier(classifier)
+def _write(classifier, directory, model_name, figures, precision):
+    served = ServedClassifier(classifier, precision)
     tf.saved_model.save(
         served,
         str(directory),
@@ -130,6 +141,7 @@ def _write(classifier, directory, model_name, figures):
         "classes": list(classifier.classes),
         "directions": sorted(classifier.weights),
         "settings": classifier.settings,
+        "precision": precision,
         "information": classifier.information,
         "figures": figures or {},
         "versions": {

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 
-PROBABILITY_TOLERANCE = 1e-5
 # Operations that another machine's server cannot run: cuDNN's, those that
 # call back into this process, and those that write files.
 _FORBIDDEN_OPERATIONS = re.compile(
@@ -15,7 +14,9 @@ _FORBIDDEN_OPERATIONS = re.compile(
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def check_in_fresh_process(directory, texts, probabilities, classes):
+def check_in_fresh_process(
+    directory, texts, probabilities, classes, tolerance=1e-5
+):
     """Loads an export where nothing of this process helps, and compares.
 
     Args:
@@ -23,6 +24,7 @@ def check_in_fresh_process(directory, texts, probabilities, classes):
         texts: List of str or bytes.
         probabilities: Float array `(texts, classes)`, what it must answer.
         classes: Sequence of str.
+        tolerance: Float, how far a probability may be off.
 
     Raises:
         RuntimeError: If the export does not load, answers otherwise or
@@ -33,6 +35,7 @@ def check_in_fresh_process(directory, texts, probabilities, classes):
         "texts": [_as_bytes(text).hex() for text in texts],
         "probabilities": [[float(p) for p in row] for row in probabilities],
         "classes": list(classes),
+        "tolerance": tolerance,
     }
     process = subprocess.run(
         [sys.executable, "-m", "serving.self_check"],
@@ -100,7 +103,7 @@ def _check(question):
         got = model.run("serving_default", {"text": given})
         want = expected[list(indices)].reshape(len(given), len(classes))
         error = np.abs(got["probabilities"] - want)
-        if error.size and not error.max() < PROBABILITY_TOLERANCE:
+        if error.size and not error.max() < question["tolerance"]:
             wrong.append(
                 f"probabilities differ from the trainer's by {error.max()} "
                 f"in a batch of {len(given)}"

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from serving.stored_weights import StoredWeights
 from ulmfit_tf.pretrained import document_probabilities
 from ulmfit_tf.text import PADDING_ID
 
@@ -16,10 +17,9 @@ TEXT_FEATURE = "text"
 class ServedClassifier(tf.Module):
     """Text in, label out, in operations that TF Serving has.
 
-    The Keras model stays in a closure and only its raw variables are tracked:
-    a Keras variable held by a module exports a second handle, which
-    TF Serving does not restore. The LSTMs run on the project's own loop of
-    core operations, so that nothing of cuDNN is exported.
+    The Keras model stays in a closure; `StoredWeights` holds its variables.
+    The LSTMs run on the project's own loop of core operations, so that
+    nothing of cuDNN is exported.
 
     Documents are sorted by length and computed in slices, so that a short
     one neither waits for the padding of a long one nor needs its memory; the
@@ -27,9 +27,10 @@ class ServedClassifier(tf.Module):
 
     Args:
         classifier: `ulmfit_tf.pretrained.TrainedClassifier`.
+        precision: Str, see `StoredWeights`.
     """
 
-    def __init__(self, classifier):
+    def __init__(self, classifier, precision="float32"):
         super().__init__(name="served_classifier")
         pair = classifier.build()
         for member in pair.classifiers.values():
@@ -37,7 +38,7 @@ class ServedClassifier(tf.Module):
                 lstm.use_cpu_kernel = True
         chunk_length = classifier.settings["chunk_length"]
         self.tokenizer = classifier.tokenizer
-        self.model_variables = [weight.value for weight in pair.weights]
+        self.stored_weights = StoredWeights(pair.weights, precision)
         self._classes = tuple(classifier.classes)
         self._predict_slice = lambda documents: document_probabilities(
             pair, documents, chunk_length
@@ -91,16 +92,19 @@ class ServedClassifier(tf.Module):
         lengths = tf.cast(documents.row_lengths(), tf.int32)
         order = tf.argsort(lengths, direction="DESCENDING", stable=True)
         num_documents = tf.size(lengths)
+        weights = self.stored_weights.tensors()
 
         def compute_slice(start, results):
             size = tf.clip_by_value(
                 _SLICE_TOKENS // lengths[order[start]], 1, _SLICE_DOCUMENTS
             )
             indices = order[start : start + size]
+            with self.stored_weights.used(weights):
+                probabilities = self._predict_slice(
+                    tf.gather(documents, indices)
+                )
             results = tf.tensor_scatter_nd_update(
-                results,
-                indices[:, None],
-                self._predict_slice(tf.gather(documents, indices)),
+                results, indices[:, None], probabilities
             )
             return start + size, results
 

@@ -55,7 +55,7 @@ def test_a_path_would_be_found(tmp_path):
 def copied_export(model_directory, monkeypatch):
     """Makes writing an export fast: the one that exists is copied."""
 
-    def copy(classifier, directory, model_name, figures):
+    def copy(classifier, directory, *_):
         shutil.copytree(model_directory / "1", directory)
 
     monkeypatch.setattr(saved_model, "_write", copy)

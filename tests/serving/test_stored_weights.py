@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+import pytest
+
+from serving.stored_weights import StoredWeights
+
+
+def _variables():
+    rng = np.random.default_rng(0)
+    # Rows, then columns, of very different size; then a vector.
+    tall = rng.normal(size=(40, 8)) * np.logspace(-3, 2, 40)[:, None]
+    wide = rng.normal(size=(8, 40)) * np.logspace(-3, 2, 40)
+    wide[:, 3] = 0.0
+    arrays = (tall, wide, np.array([1e-4, 3.0]))
+    return [keras.Variable(a.astype("float32")) for a in arrays]
+
+
+@pytest.mark.parametrize(
+    "precision, relative", [("float16", 2**-10), ("int8", 1 / 127)]
+)
+def test_each_row_or_column_keeps_its_precision(precision, relative):
+    variables = _variables()
+    stored = StoredWeights(variables, precision)
+    tall, wide, _ = (v.numpy() for v in variables)
+    got_tall, got_wide, _ = (t.numpy() for t in stored.tensors())
+    row_size = np.abs(tall).max(1, keepdims=True)
+    assert (np.abs(got_tall - tall) <= relative * row_size + 1e-7).all()
+    column_size = np.abs(wide).max(0, keepdims=True)
+    assert (np.abs(got_wide - wide) <= relative * column_size + 1e-7).all()
+
+
+def test_vectors_of_int8_stay_float32():
+    variables = _variables()
+    *_, vector = StoredWeights(variables, "int8").tensors()
+    np.testing.assert_array_equal(vector, variables[-1].numpy())
+
+
+def test_the_model_computes_with_them():
+    layer = keras.layers.Dense(3)
+    layer.build((None, 4))
+    stored = StoredWeights(layer.weights, "int8")
+    inputs = np.eye(4, dtype="float32")
+    kernel, bias = stored.tensors()
+    with stored.used([kernel, bias]):
+        outputs = layer(inputs)
+    np.testing.assert_allclose(outputs, kernel + bias, rtol=1e-6)
+    assert stored.values[0].dtype == "int8"
+
+
+def test_float32_are_the_models_own():
+    variables = _variables()
+    stored = StoredWeights(variables)
+    assert stored.tensors() is None
+    assert [v is w.value for v, w in zip(stored.values, variables, strict=True)]
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ValueError, match="precision"):
+        StoredWeights([], "float64")
