@@ -10,6 +10,8 @@ import numpy as np
 
 from serving.status import ServingError, invalid_argument, tensorflow_errors
 
+_JOIN_SECONDS = 1.0
+
 
 @dataclasses.dataclass(frozen=True)
 class BatchingOptions:
@@ -156,7 +158,8 @@ class BatchedModel:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            # A batch that takes longer is cancelled by closing the model.
+            thread.join(_JOIN_SECONDS)
         self._model.close()
 
     def _enqueue(self, key, task):
@@ -179,11 +182,22 @@ class BatchedModel:
             try:
                 self._run_batch(key, tasks)
             except Exception as error:
-                # Whoever waits must hear of it, whatever it is.
-                for task in tasks:
-                    task.error = error
+                self._run_one_by_one(key, tasks, error)
             for task in tasks:
                 task.done.set()
+
+    def _run_one_by_one(self, key, tasks, error):
+        """Answers a failed batch: one request may have spoilt the others'."""
+        for task in tasks:
+            task.error = error
+            if len(tasks) == 1 or self._closing:
+                continue
+            try:
+                task.error = None
+                self._run_batch(key, [task])
+            except Exception as own_error:
+                # Whoever waits must hear of it, whatever it is.
+                task.error = own_error
 
     def _next_batch(self):
         """Waits for a batch to be due; `None` when the model closes."""

@@ -147,7 +147,8 @@ class Server:
         self._grpc.start()
 
     def _start_rest(self):
-        from serving.rest import RestApi, RestServer
+        from serving.rest import RestApi
+        from serving.rest_server import RestServer
 
         options = self._options
         api = RestApi(self._predictor, self._metrics, options.metrics_path)

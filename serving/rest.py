@@ -1,12 +1,8 @@
 """TF Serving's REST interface over a `Predictor`."""
 
 import base64
-import http.server
 import json
-import logging
 import re
-import socket
-import threading
 import time
 
 import grpc
@@ -23,8 +19,6 @@ from serving.status import ServingError, invalid_argument
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18})|/labels/([^/:]+))?"
 _CALL = re.compile(_MODEL + r":(predict|classify)")
 _STATUS = re.compile(_MODEL + r"(/metadata)?")
-_IDLE_SECONDS = 30
-_MAX_CONNECTIONS = 256
 
 
 class RestApi:
@@ -253,95 +247,3 @@ def _as_json(message):
     return json_format.MessageToJson(
         message, preserving_proto_field_name=True
     ).encode("utf-8")
-
-
-class RestServer:
-    """Serves a `RestApi` over HTTP/1.1, with or without TLS.
-
-    Args:
-        api: `RestApi`.
-        address: `(host, port)`.
-        max_bytes: Int, size of a request's body at most.
-        ssl_context: Optional `ssl.SSLContext`.
-    """
-
-    def __init__(self, api, address, max_bytes, ssl_context=None):
-        connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = _IDLE_SECONDS
-
-            def do_GET(self):
-                self._reply(*api.answer("GET", self.path))
-
-            def do_POST(self):
-                try:
-                    length = int(self.headers.get("Content-Length", ""))
-                except ValueError:
-                    length = -1
-                if not 0 <= length <= max_bytes:
-                    self.close_connection = True
-                    status = 411 if length < 0 else 413
-                    text = (
-                        f"This server reads bodies of 0 to {max_bytes} bytes."
-                    )
-                    content = json.dumps({"error": text}).encode("utf-8")
-                    return self._reply(status, "application/json", content)
-                body = self.rfile.read(length)
-                return self._reply(*api.answer("POST", self.path, body))
-
-            def _reply(self, status, content_type, content):
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format, *values):
-                logging.debug(format, *values)
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def process_request(self, request, client_address):
-                if not connections.acquire(blocking=False):
-                    self.shutdown_request(request)
-                    return
-                super().process_request(request, client_address)
-
-            def process_request_thread(self, request, client_address):
-                try:
-                    if ssl_context is not None:
-                        request.settimeout(_IDLE_SECONDS)
-                        request = ssl_context.wrap_socket(
-                            request, server_side=True
-                        )
-                    super().process_request_thread(request, client_address)
-                except OSError as error:
-                    logging.debug("%s: %s", client_address, error)
-                    request.close()
-                finally:
-                    connections.release()
-
-            def handle_error(self, request, client_address):
-                logging.debug("%s broke off", client_address, exc_info=True)
-
-        if ":" in address[0]:
-            Server.address_family = socket.AF_INET6
-        self._server = Server(address, Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, daemon=True
-        )
-
-    def start(self):
-        """Answers requests in threads of its own."""
-        self._thread.start()
-
-    def stop(self):
-        """Takes no more connections."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

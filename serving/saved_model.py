@@ -76,7 +76,7 @@ def export_classifier(
         self_check.check_in_fresh_process(
             moved,
             texts,
-            classifier.predict(texts),
+            classifier.predict(texts, portable=True),
             classifier.classes,
             TOLERANCES[precision],
         )
@@ -131,9 +131,10 @@ def _write(classifier, directory, model_name, figures, precision):
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )
     _finish(directory / "saved_model.pb")
+    # One by one: a batch could be larger than the server's batching allows.
     samples = [text for text in _SAMPLE_TEXTS if text]
     warm_up.write_warm_up(
-        directory / WARM_UP_FILE, model_name, [samples[:1], samples]
+        directory / WARM_UP_FILE, model_name, [[text] for text in samples]
     )
     description = {
         "format": "ulmfit_tf.saved_model",

@@ -1,6 +1,7 @@
 """What an export must pass before it is published, in its own process."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -43,6 +44,8 @@ def check_in_fresh_process(
         capture_output=True,
         text=True,
         cwd=_ROOT,
+        # The parent may hold all of a GPU's memory.
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         check=False,
     )
     if process.returncode:

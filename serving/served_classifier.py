@@ -32,10 +32,7 @@ class ServedClassifier(tf.Module):
 
     def __init__(self, classifier, precision="float32"):
         super().__init__(name="served_classifier")
-        pair = classifier.build()
-        for member in pair.classifiers.values():
-            for lstm in member.encoder.lstms:
-                lstm.use_cpu_kernel = True
+        pair = classifier.build(portable=True)
         chunk_length = classifier.settings["chunk_length"]
         self.tokenizer = classifier.tokenizer
         self.stored_weights = StoredWeights(pair.weights, precision)

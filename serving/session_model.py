@@ -103,6 +103,6 @@ class SessionModel:
         return dict(zip(names, values, strict=True))
 
     def close(self):
-        """Frees the session; no `run` may be under way."""
+        """Frees the session and cancels what runs in it."""
         self._callables.clear()
         self._session.close()

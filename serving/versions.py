@@ -16,6 +16,8 @@ from serving.status import ServingError, invalid_argument, not_found
 _State = get_model_status_pb2.ModelVersionStatus.State
 # TF Serving replays at most this many.
 _MAX_WARM_UP_RECORDS = 1000
+# How long the end waits for requests that outlasted the server's own grace.
+_CANCEL_SECONDS = 1.0
 
 
 class _Version:
@@ -70,13 +72,13 @@ class VersionManager:
         self._thread.start()
 
     def stop(self):
-        """Stops polling, waits for requests under way and closes models."""
+        """Stops polling and closes models, which cancels what still runs."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
         for name in self._sources:
             for version in list(self._versions[name].values()):
-                self._unload(name, version)
+                self._unload(name, version, _CANCEL_SECONDS)
 
     def poll(self):
         """Looks at the disk once and loads and unloads accordingly."""
@@ -218,7 +220,7 @@ class VersionManager:
         path = directory / WARM_UP_FILE
         if self._warm_up is None or not path.exists():
             return
-        records = tf.compat.v1.io.tf_record_iterator(str(path))
+        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         for index, record in enumerate(records):
             if index >= _MAX_WARM_UP_RECORDS:
                 raise ServingError(
@@ -230,11 +232,11 @@ class VersionManager:
                 model, prediction_log_pb2.PredictionLog.FromString(record)
             )
 
-    def _unload(self, name, version):
+    def _unload(self, name, version, wait_seconds=None):
         with self._lock:
             was_loaded = version.model is not None
             version.state = _State.UNLOADING
-            self._idle.wait_for(lambda: version.users == 0)
+            self._idle.wait_for(lambda: version.users == 0, wait_seconds)
             del self._versions[name][version.number]
         if was_loaded:
             version.model.close()

@@ -5,14 +5,13 @@ python -m trainers.classifier --dataset trec6
 
 import argparse
 import dataclasses
-import logging
 import os
 import time
 
 from trainers import command_line
 from trainers.recipes import Recipe, recipe_for
 
-_log = logging.getLogger("trainers")
+_NAME = "trainers.classifier"
 
 
 def parse_arguments(argv):
@@ -41,6 +40,12 @@ def parse_arguments(argv):
         help="which way to read, without --bidirectional",
     )
     add("--bidirectional", action="store_true", help="average both ways")
+    add(
+        "--test-fraction",
+        type=float,
+        default=0.1,
+        help="held out for the test of data without a test split; 0: none",
+    )
     add("--num-labels", type=int, help="use that many labels only")
     add(
         "--tokenizer",
@@ -67,6 +72,7 @@ def parse_arguments(argv):
             default=argparse.SUPPRESS,
         )
     arguments = parser.parse_args(argv)
+    command_line.refuse_other_flags(parser, argv)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
     return arguments
@@ -84,30 +90,56 @@ def main(argv):
         name = os.path.basename(os.path.normpath(arguments.dataset))
         moment = time.strftime("%Y%m%d-%H%M%S")
         arguments.output = os.path.join("runs", f"{name}-{moment}")
-    # A name or a column that does not exist must not leave a folder behind.
-    dataset = None
-    if arguments.resume is None:
-        dataset = _load_dataset(arguments)
-        from trainers.run import check_settings
+    directory, settings = None, given
+    if arguments.resume is not None:
+        directory, settings = command_line.open_run(
+            _NAME, None, arguments.resume, None
+        )
+        if (directory / "metrics.json").exists():
+            return command_line.read_json(directory / "metrics.json")["figures"]
+        try:
+            recipe = Recipe(**settings["recipe"])
+        except (KeyError, TypeError) as error:
+            raise command_line.UserError(
+                f"`--resume {arguments.resume}`: its config.json is not one "
+                f"that this release writes: {error}. Start a new run."
+            ) from error
 
-        check_settings(recipe, arguments)
-    directory, settings = command_line.open_run(
-        arguments.output,
-        arguments.resume,
-        {**given, "recipe": dataclasses.asdict(recipe)},
-    )
-    metrics = directory / "metrics.json"
-    if metrics.exists():
-        return command_line.read_json(metrics)["figures"]
+    # Keras and TensorFlow take seconds to import; a mistyped name does not
+    # wait for them.
+    dataset = _load_dataset(argparse.Namespace(**settings))
+    from trainers.preparation import prepare_task
     from trainers.run import run_classifier
 
-    settings = argparse.Namespace(**settings)
-    recipe = Recipe(**settings.recipe)
-    dataset = dataset or _load_dataset(settings)
-    return run_classifier(dataset, recipe, settings, directory)
+    task = prepare_task(dataset, recipe, argparse.Namespace(**settings))
+    if directory is None:
+        directory, settings = command_line.open_run(
+            _NAME,
+            arguments.output,
+            None,
+            {
+                **given,
+                "recipe": dataclasses.asdict(recipe),
+                "data": task.fingerprint,
+            },
+        )
+    elif settings["data"] != task.fingerprint:
+        raise command_line.UserError(
+            f"`--resume {arguments.resume}`: the data set is not the one the "
+            "run was started with: its texts, labels or words differ. Put "
+            "the old data back, or start a new run."
+        )
+    return run_classifier(
+        task, recipe, argparse.Namespace(**settings), directory
+    )
 
 
 def _load_dataset(settings):
+    if not 0 <= settings.seed < 2**32:
+        raise command_line.UserError(
+            "`--seed` must lie between 0 and 4294967295. "
+            f"Received: {settings.seed}."
+        )
     from ulmfit_tf import data
 
     dataset = data.load_dataset(
@@ -115,6 +147,8 @@ def _load_dataset(settings):
         data_dir=settings.data_dir,
         text_column=settings.text_column,
         label_column=settings.label_column,
+        test_fraction=settings.test_fraction,
+        seed=settings.seed,
     )
     if settings.num_labels is not None:
         dataset = dataset.limit_labels(settings.num_labels, seed=settings.seed)

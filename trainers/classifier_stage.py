@@ -111,7 +111,7 @@ def train_classifier(
     variables = models.classifier_weights(model)
     callbacks = [
         training.GradualUnfreezing(groups, stages),
-        GroupRates(optimizers),
+        GroupRates(optimizers, state, directory / "logs" / "train"),
         Progress(
             f"{direction} classifier",
             state,

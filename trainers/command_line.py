@@ -1,6 +1,7 @@
 """What the trainers' command lines share: errors and run folders."""
 
 import json
+import logging
 import os
 import pathlib
 
@@ -8,7 +9,15 @@ from serving import command_line
 from serving.command_line import UserError
 from ulmfit_tf.data.errors import DataError
 
-__all__ = ["UserError", "open_run", "read_json", "run", "write_json"]
+__all__ = [
+    "UserError",
+    "open_run",
+    "read_json",
+    "refuse_other_flags",
+    "run",
+    "write_json",
+]
+_log = logging.getLogger("trainers")
 
 
 def run(main, argv=None):
@@ -31,10 +40,11 @@ def write_json(path, content):
     os.replace(beside, path)
 
 
-def open_run(output, resume, settings):
+def open_run(command, output, resume, settings):
     """Opens a new run folder, or one to resume with its own settings.
 
     Args:
+        command: Name of the command, kept in `config.json`.
         output: Optional path of a new run folder.
         resume: Optional path of the run folder to continue.
         settings: Dict, JSON-serializable, of a new run.
@@ -44,19 +54,11 @@ def open_run(output, resume, settings):
         the run was started with.
 
     Raises:
-        UserError: If the new folder is not empty, or there is nothing to
-            resume.
+        UserError: If the new folder is not empty, or there is nothing of
+            this command to resume.
     """
     if resume is not None:
-        directory = pathlib.Path(resume)
-        config = directory / "config.json"
-        if not config.exists():
-            raise UserError(
-                f"`--resume {resume}`: there is no run in that folder, as it "
-                "has no config.json. Give the folder that an earlier run "
-                "printed as its `run_dir`."
-            )
-        return directory, json.loads(config.read_text())
+        return pathlib.Path(resume), _settings_of_run(command, resume)
     directory = pathlib.Path(output)
     if directory.exists() and (
         not directory.is_dir() or any(directory.iterdir())
@@ -67,13 +69,50 @@ def open_run(output, resume, settings):
             f"`--resume {output}`."
         )
     try:
-        write_json(directory / "config.json", settings)
+        write_json(directory / "config.json", {"command": command, **settings})
     except OSError as error:
         raise UserError(
             f"`--output {output}` cannot be written: {error}. Choose a folder "
             "that you may write to."
         ) from error
+    _log.info("run folder: %s", directory)
     return directory, settings
+
+
+def _settings_of_run(command, resume):
+    config = pathlib.Path(resume) / "config.json"
+    if not config.exists():
+        raise UserError(
+            f"`--resume {resume}`: there is no run in that folder, as it has "
+            "no config.json. Give the folder that the run printed first."
+        )
+    try:
+        settings = read_json(config)
+    except ValueError as error:
+        raise UserError(
+            f"`--resume {resume}`: its config.json is damaged: {error}. Start "
+            "a new run."
+        ) from error
+    if not isinstance(settings, dict) or settings.get("command") != command:
+        raise UserError(
+            f"`--resume {resume}`: that folder is not a run of {command}. "
+            "Give the folder that the run printed first."
+        )
+    return settings
+
+
+def refuse_other_flags(parser, argv):
+    """Ends with status 2 if a flag stands beside `--resume`.
+
+    A resumed run keeps the settings it was started with.
+    """
+    flags = {word.split("=")[0] for word in argv if word.startswith("--")}
+    if "--resume" in flags and len(flags) > 1:
+        others = ", ".join(sorted(flags - {"--resume"}))
+        parser.error(
+            f"--resume continues with the run's own settings; leave out "
+            f"{others}"
+        )
 
 
 def read_json(path):

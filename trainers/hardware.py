@@ -2,13 +2,6 @@
 
 import pathlib
 
-import keras
-
-from trainers.command_line import UserError
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-STRATEGIES = ("auto", "none", "mirrored")
-
 
 def dtype_policy(precision):
     """Returns the Keras dtype policy for a `--precision`.
@@ -49,12 +42,3 @@ def distribution(strategy):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
-
-
-def seed_everything(seed):
-    """Seeds Python, NumPy and Keras, so that a run can be repeated."""
-    if not 0 <= seed < 2**32:
-        raise UserError(
-            f"`--seed` must lie between 0 and 4294967295. Received: {seed}."
-        )
-    keras.utils.set_random_seed(seed)

@@ -13,6 +13,7 @@ import time
 from trainers import command_line
 
 _log = logging.getLogger("trainers")
+_FEWEST_TOKENS = 100
 
 
 def parse_arguments(argv):
@@ -69,6 +70,7 @@ def parse_arguments(argv):
         help="time between saved training states",
     )
     arguments = parser.parse_args(argv)
+    command_line.refuse_other_flags(parser, argv)
     if arguments.resume is None:
         for needed in ("corpus", "output"):
             if getattr(arguments, needed) is None:
@@ -81,7 +83,10 @@ def main(argv):
     if arguments.resume is None:
         _check_settings(arguments)
     directory, settings = command_line.open_run(
-        arguments.output, arguments.resume, vars(arguments)
+        "trainers.language_model",
+        arguments.output,
+        arguments.resume,
+        vars(arguments),
     )
     settings = argparse.Namespace(**settings)
     if (directory / "metrics.json").exists():
@@ -95,16 +100,14 @@ def main(argv):
     )
     from ulmfit_tf import models, pretrained
 
-    hardware.seed_everything(settings.seed)
     start = _load_pretrained(settings)
     tokenizer, train, validation = _prepare_text(settings, start, directory)
     for name, part in (("train", train), ("validation", validation)):
-        if part.offsets[-1] <= settings.batch_size:
+        if part.num_tokens < _FEWEST_TOKENS:
             raise command_line.UserError(
-                f"The corpus has {part.offsets[-1]} tokens of {name} text in "
-                f"{len(part)} documents, too few for batches of "
-                f"{settings.batch_size} streams. Use more text, a smaller "
-                "`--batch-size` or a larger `--validation-fraction`."
+                f"The {name} part of the corpus has {part.num_tokens} tokens "
+                f"in {len(part)} documents; at least {_FEWEST_TOKENS} are "
+                "needed. Use more text or a larger `--validation-fraction`."
             )
     architecture = (
         start.architecture if start else models.ARCHITECTURES[settings.preset]
@@ -112,8 +115,8 @@ def main(argv):
     vocabulary_size = len(tokenizer.vocabulary)
     _log.info(
         "%s tokens to train on, %s to validate on, %s words",
-        f"{train.offsets[-1]:,}",
-        f"{validation.offsets[-1]:,}",
+        f"{train.num_tokens:,}",
+        f"{validation.num_tokens:,}",
         f"{vocabulary_size:,}",
     )
     fields = {f.name for f in dataclasses.fields(LanguageModelRecipe)}
@@ -158,12 +161,27 @@ def main(argv):
 
 def _check_settings(settings):
     """Raises `UserError` or `DataError` before a run folder is made."""
-    positive = ("vocabulary_size", "min_frequency", "epochs", "batch_size")
+    positive = ("min_frequency", "epochs", "batch_size")
     for name in positive:
         if getattr(settings, name) < 1:
             raise command_line.UserError(
                 f"`--{name.replace('_', '-')}` must be at least 1. "
                 f"Received: {getattr(settings, name)}."
+            )
+    ranges = {
+        "seed": (0, 2**32 - 1),
+        "max_steps": (0, 10**9),
+        "sample_size": (0, 10**9),
+        "vocabulary_size": (16, 10**9),
+        "decay_factor": (1e-3, 1e3),
+        "dropout_multiplier": (0.0, 3.9),
+        "learning_rate": (0.0, 10.0),
+    }
+    for name, (low, high) in ranges.items():
+        if not low <= getattr(settings, name) <= high:
+            raise command_line.UserError(
+                f"`--{name.replace('_', '-')}` must lie between {low} and "
+                f"{high}. Received: {getattr(settings, name)}."
             )
     if not 0 < settings.validation_fraction <= 0.5:
         raise command_line.UserError(
@@ -225,7 +243,17 @@ def _prepare_text(settings, start, directory):
         )
         text.save_tokenizer(tokenizer, own)
     every = max(2, round(1 / settings.validation_fraction))
-    key = _digest(identity, tokenizer.vocabulary.fingerprint(), every)
+    key = _digest(
+        identity,
+        settings.corpus if settings.corpus in data.CORPORA else None,
+        settings.text_column,
+        text.RULES_VERSION,
+        type(tokenizer).__name__,
+        getattr(tokenizer, "lowercase", None),
+        tokenizer.vocabulary.fingerprint(),
+        every,
+    )
+    _log.info("text cache: %s", cache / key)
 
     def part(held_out):
         def texts():

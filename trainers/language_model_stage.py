@@ -11,7 +11,7 @@ import numpy as np
 from trainers.optimizers import group_optimizers, staged_schedules
 from trainers.progress import GroupRates, Progress
 from ulmfit_tf import models, training
-from ulmfit_tf.data.lm_stream import LanguageModelStream
+from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
 _log = logging.getLogger("trainers")
 
@@ -94,17 +94,21 @@ def train_language_model(
     directory = pathlib.Path(directory)
     backward = direction == "backward"
     replicas = strategy.num_replicas_in_sync
-    rows = recipe.batch_size // replicas
+    rows = _rows_per_replica(
+        recipe.batch_size, replicas, train_corpus, validation_corpus
+    )
     stream = LanguageModelStream(
         train_corpus, rows * replicas, backward=backward, seed=seed
     )
     total_steps = recipe.epochs * stream.steps_per_epoch
-    if recipe.max_steps:
-        total_steps = min(total_steps, recipe.max_steps)
     reports = recipe.epochs
+    if recipe.max_steps and recipe.max_steps < total_steps:
+        total_steps = recipe.max_steps
+        reports = math.ceil(total_steps / stream.steps_per_epoch)
     if stream.steps_per_epoch > recipe.steps_per_report:
         reports = math.ceil(total_steps / recipe.steps_per_report)
-    steps_per_report = math.ceil(total_steps / reports)
+    # Equal parts; at most `reports - 1` steps of the whole are left out.
+    steps_per_report = total_steps // reports
 
     keras.utils.set_random_seed(seed)
     with strategy.scope():
@@ -155,7 +159,7 @@ def train_language_model(
             "validation_data": evaluation.dataset(),
             "validation_steps": evaluation.steps_per_epoch,
         }
-    tokens = int(train_corpus.offsets[-1]) / stream.steps_per_epoch
+    tokens = train_corpus.num_tokens / stream.steps_per_epoch
     records = training.resumable_fit(
         model,
         stream.dataset,
@@ -163,7 +167,7 @@ def train_language_model(
         reports,
         state,
         callbacks=[
-            GroupRates(optimizers),
+            GroupRates(optimizers, state, directory / "logs" / "train"),
             Progress(
                 f"{direction} language model",
                 state,
@@ -182,3 +186,17 @@ def train_language_model(
             "`--precision float32`."
         )
     return arrays, records
+
+
+def _rows_per_replica(batch_size, replicas, train_corpus, validation_corpus):
+    rows = rows_for(train_corpus.num_tokens, batch_size)
+    if validation_corpus is not None:
+        # Both are read with the same number of carried states.
+        rows = min(rows, max(1, (validation_corpus.num_tokens - 1) // 2))
+    if rows < batch_size:
+        _log.info(
+            "There is little text: it is read in %d streams, not %d.",
+            rows,
+            batch_size,
+        )
+    return max(1, rows // replicas)

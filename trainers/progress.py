@@ -4,6 +4,7 @@ import logging
 import time
 
 import keras
+import tensorflow as tf
 
 _INTERVAL = 20.0
 _log = logging.getLogger("trainers")
@@ -65,17 +66,61 @@ class Progress(keras.callbacks.Callback):
 
 
 class GroupRates(keras.callbacks.Callback):
-    """Adds the learning rate of every layer group to the logs.
+    """Records the learning rate of every layer group, 0 where it is frozen.
+
+    The logs of an epoch get the rates of its last step; TensorBoard gets
+    those of every tenth step as well, so that the triangles show.
 
     Args:
         optimizers: List of optimizers, from the input up.
+        state: `TrainingState`, which knows the step.
+        directory: Folder of TensorBoard logs.
     """
 
-    def __init__(self, optimizers):
+    _EVERY = 10
+
+    def __init__(self, optimizers, state, directory):
         super().__init__()
         self.optimizers = optimizers
+        self.state = state
+        self.directory = str(directory)
+
+    def on_train_begin(self, logs=None):
+        self._writer = tf.summary.create_file_writer(self.directory)
+        self._iterations = self._current_iterations()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % self._EVERY == self._EVERY - 1:
+            rates = self._rates()
+            with self._writer.as_default(step=self.state.step):
+                for name, rate in rates.items():
+                    tf.summary.scalar(f"step_{name}", rate)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._iterations = self._current_iterations()
 
     def on_epoch_end(self, epoch, logs=None):
-        for index, optimizer in enumerate(self.optimizers):
-            rate = keras.ops.convert_to_numpy(optimizer.learning_rate)
-            logs[f"learning_rate/group_{index}"] = float(rate)
+        logs.update(self._rates())
+
+    def on_train_end(self, logs=None):
+        self._writer.close()
+
+    def _rates(self):
+        """Rates of the last step; an optimizer that did not count is idle."""
+        rates = {}
+        for index, (optimizer, before, now) in enumerate(
+            zip(
+                self.optimizers,
+                self._iterations,
+                self._current_iterations(),
+                strict=True,
+            )
+        ):
+            # The attribute is the schedule at the step that comes next.
+            schedule = optimizer._learning_rate
+            rate = float(schedule(now - 1)) if now > before else 0.0
+            rates[f"learning_rate/group_{index}"] = rate
+        return rates
+
+    def _current_iterations(self):
+        return [int(optimizer.iterations) for optimizer in self.optimizers]

@@ -61,7 +61,6 @@ def test_held_out_test_split_is_noted():
     "counts, fraction, message",
     [
         (COUNTS, 0.1, "Class `d`.*too few.*at least 2.*Received: 1"),
-        ((10, 5, 3), 0.1, "Holding 2 of the 18.*between 0.167 and 0.833"),
         ((10, 5, 3), 0.95, "Holding 18 of the 18"),
         ((10, 5, 3), 0.0, "strictly between 0 and 1"),
         ((10, 5, 3), 1.0, "strictly between 0 and 1"),
@@ -75,8 +74,8 @@ def test_impossible_splits(counts, fraction, message):
 @pytest.mark.parametrize(
     "num_labels, kept",
     [
-        (4, [1, 1, 1, 1]),
-        (10, [5, 3, 1, 1]),
+        (8, [3, 2, 2, 1]),
+        (10, [5, 2, 2, 1]),
         (50, [30, 15, 4, 1]),
         (99, [59, 30, 9, 1]),
         (100, list(COUNTS)),
@@ -102,9 +101,20 @@ def test_limited_labels_are_seeded():
     )
 
 
-@pytest.mark.parametrize("num_labels", [3, 0, 101])
+def test_few_examples_hold_out_one_of_each_class():
+    # A tenth of 18 would be 2, too few for three classes.
+    _, texts, labels = make(counts=(10, 5, 3)).split_validation(0.1, seed=0)
+    assert len(texts) == len(labels) == 3
+
+
+def test_a_test_split_leaves_enough_to_validate_on():
+    with pytest.raises(DataError, match="Class `c`.*at least 3.*Received: 2"):
+        hold_out_test(make(counts=(50, 20, 2)), 0.1, seed=0)
+
+
+@pytest.mark.parametrize("num_labels", [3, 7, 0, 101])
 def test_limit_out_of_range(num_labels):
     with pytest.raises(
-        DataError, match=f"classes, 4,.*100, of.*Received: {num_labels}"
+        DataError, match=f"between 8,.*100, all.*Received: {num_labels}"
     ):
         make().limit_labels(num_labels, seed=0)

@@ -11,12 +11,14 @@ import time
 import numpy as np
 import pytest
 
+from ulmfit_tf import models, pretrained, text
+
 _ROOT = pathlib.Path(__file__).parents[2]
+# Everything else is the recipe's own: rates, dropouts, unfreezing.
 _SHRUNK = [
-    *("--dataset", "questions", "--pretrained", "none", "--preset", "tiny"),
-    *("--num-labels", "200", "--language-model-epochs", "2"),
-    *("--language-model-batch-size", "8", "--epochs", "6"),
-    *("--checkpoint-seconds", "0"),
+    *("--dataset", "questions", "--num-labels", "200"),
+    *("--language-model-epochs", "2", "--language-model-batch-size", "8"),
+    *("--epochs", "5", "--checkpoint-seconds", "0"),
 ]
 
 
@@ -40,9 +42,47 @@ def _figures(result):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def language_model(tmp_path_factory):
+    """A tiny language model that knows a few of the words."""
+    words = [
+        "what",
+        "is",
+        "the",
+        "a",
+        "of",
+        "in",
+        "how",
+        "many",
+        "who",
+        "which",
+        "?",
+        ".",
+        "river",
+        "city",
+    ]
+    vocabulary = text.Vocabulary([*text.SPECIAL_TOKENS, *words])
+    architecture = models.ARCHITECTURES["tiny"]
+    model = models.LanguageModel(len(vocabulary), architecture, batch_size=1)
+    model.build()
+    folder = tmp_path_factory.mktemp("pretrained") / "tiny"
+    pretrained.PretrainedLanguageModel(
+        architecture,
+        "forward",
+        text.WordTokenizer(vocabulary),
+        models.get_weights(models.language_model_weights(model)),
+    ).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shrunk(language_model):
+    return [*_SHRUNK, "--pretrained", str(language_model)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(shrunk, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    return _figures(_run(*_SHRUNK, "--output", str(output)))
+    return _figures(_run(*shrunk, "--output", str(output)))
 
 
 def test_the_command_leaves_a_whole_run_folder(uninterrupted):
@@ -63,18 +103,26 @@ def test_the_command_leaves_a_whole_run_folder(uninterrupted):
     assert config["recipe"]["decay_factor"] == 2.6
     metrics = json.loads((run_dir / "metrics.json").read_text())
     assert metrics["figures"] == uninterrupted
-    # Gradual unfreezing and slanted triangles show in the records: in the
-    # first epoch only the head has moved along its schedule.
+    assert len(metrics["records"]["forward_language_model"]) == 2
     records = metrics["records"]["forward_classifier"]
-    assert len(records) == 6
+    assert [record["epoch"] for record in records] == [0, 1, 2, 3, 4]
+    rates = [
+        [record[f"learning_rate/group_{group}"] for group in range(5)]
+        for record in records
+    ]
+    for epoch, of_groups in enumerate(rates):
+        # One more group is trained in each epoch, the head from the first.
+        assert [rate > 0 for rate in of_groups] == [
+            group >= 4 - epoch for group in range(5)
+        ]
     assert list(run_dir.glob("forward/*/logs/train/events*"))
-    assert not list(run_dir.rglob("*.partial"))
+    assert (run_dir / "report.html").stat().st_size > 10_000
+    assert not list(run_dir.rglob("*partial*"))
 
 
 _ASK = """
 import sys
 import tensorflow as tf, tensorflow_text
-assert "keras.src.models" not in sys.modules or True
 path, texts = sys.argv[1], sys.argv[2:]
 with tf.compat.v1.Session(graph=tf.Graph()) as session:
     meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
@@ -95,8 +143,6 @@ print(json.dumps([[l.decode() for l in label], probabilities.tolist()]))
 def test_the_saved_model_answers_raw_text_in_a_bare_process(
     uninterrupted, tmp_path
 ):
-    from ulmfit_tf.pretrained import TrainedClassifier
-
     moved = tmp_path / "elsewhere"
     os.rename(uninterrupted["saved_model"], moved)
     texts = ["Who wrote it?", "How many legs has an insect?", "", "é\x00 ?"]
@@ -113,7 +159,7 @@ def test_the_saved_model_answers_raw_text_in_a_bare_process(
     finally:
         os.rename(moved, uninterrupted["saved_model"])
     run_dir = pathlib.Path(uninterrupted["run_dir"])
-    classifier = TrainedClassifier.load(run_dir / "classifier")
+    classifier = pretrained.TrainedClassifier.load(run_dir / "classifier")
     expected = classifier.predict(texts[:3])
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert labels == [classifier.classes[i] for i in expected.argmax(1)]
@@ -147,10 +193,10 @@ def _step(state):
 
 
 def test_killed_in_each_stage_and_resumed_it_ends_the_same(
-    uninterrupted, tmp_path
+    shrunk, uninterrupted, tmp_path
 ):
     output = tmp_path / "killed"
-    _kill_in("language_model", output, *_SHRUNK, "--output", str(output))
+    _kill_in("language_model", output, *shrunk, "--output", str(output))
     assert not (output / "forward" / "language_model.npz").exists()
     _kill_in("classifier", output, "--resume", str(output))
     assert not (output / "metrics.json").exists()
@@ -172,7 +218,10 @@ def test_killed_in_each_stage_and_resumed_it_ends_the_same(
             ["--dataset", "trec7"], "Did you mean `trec6`", id="unknown_name"
         ),
         pytest.param(
-            ["--dataset", "questions", "--pretrained", "none", "--epochs", "3"],
+            [
+                *("--dataset", "questions", "--pretrained", "none"),
+                *("--unfreezing", "paper", "--epochs", "3"),
+            ],
             "Train for 5 epochs or more",
             id="too_few_epochs_to_unfreeze",
         ),
@@ -187,14 +236,17 @@ def test_killed_in_each_stage_and_resumed_it_ends_the_same(
             id="batch_of_one",
         ),
         pytest.param(
-            ["--dataset", "questions", "--num-labels", "3"],
-            "6",
+            ["--dataset", "questions", "--num-labels", "7"],
+            "between 12, two for each class",
             id="fewer_labels_than_classes",
         ),
         pytest.param(["--resume", "nowhere"], "config.json", id="no_run"),
         pytest.param(
-            ["--dataset", "questions", "--preset", "huge"],
-            "compact",
+            [
+                *("--dataset", "questions", "--pretrained", "none"),
+                *("--preset", "huge"),
+            ],
+            "`--preset` must be one of paper, compact",
             id="unknown_preset",
         ),
     ],

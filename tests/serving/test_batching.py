@@ -25,6 +25,8 @@ class _Doubling:
     def run(self, name, inputs, output_names=None, timeout_seconds=None):
         self.may_run.wait(10)
         self.batches.append(inputs["x"].tolist())
+        if -100 in inputs["x"]:
+            raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, "spoilt")
         return {"y": 2 * inputs["x"]}
 
     def close(self):
@@ -137,6 +139,15 @@ def test_a_request_that_waited_too_long_is_resource_exhausted(make_batched):
     assert first == [0]
     assert second.code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "timeout exceeded while waiting" in second.message
+
+
+def test_a_spoilt_request_spoils_no_other(make_batched):
+    _, batched = make_batched(
+        max_batch_size=2, batch_timeout_micros=5_000_000, num_batch_threads=1
+    )
+    good, bad = _answers([_ask(batched, [4]), _ask(batched, [-100])])
+    assert good == [8]
+    assert bad.message == "spoilt"
 
 
 def test_a_request_larger_than_a_batch_is_refused(make_batched):

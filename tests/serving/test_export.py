@@ -153,3 +153,13 @@ def test_the_command_exports_a_run(classifier, tmp_path):
     assert figures["version"] == 4
     description = json.loads((version / "export.json").read_text())
     assert description["figures"] == {"test_error": 3.5}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_smaller_weights_pass_their_check(classifier, precision, tmp_path):
+    version = saved_model.export_classifier(
+        classifier, tmp_path / "model", precision=precision
+    )
+    description = json.loads((version / "export.json").read_text())
+    assert description["precision"] == precision

@@ -184,7 +184,6 @@ def test_no_text_is_an_error():
         train_sentencepiece([], 5000)
 
 
-
 def test_other_ranks_are_refused(tokenizer):
     with pytest.raises(ValueError, match="shape"):
         tokenizer("one text")

@@ -1,11 +1,15 @@
+import html
 import html.parser
+import json
 import re
+import shlex
 import shutil
 import subprocess
 import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainers.recipes import Recipe
 from trainers.report import Predictions, write_report
@@ -190,6 +194,8 @@ def test_everything_is_told_of_the_test_split(tested):
     assert "Stage two: forward language model" in shown
     assert "from epoch 1 head; from epoch 2 head, LSTM 3;" in shown
     assert "occlusion" in shown
+    assert "decay factor 2.6" in shown and "data dir –" in shown
+    assert f"tensorflow {tf.__version__}" in shown
 
 
 def test_without_a_test_split_the_report_says_so(untested):
@@ -197,20 +203,27 @@ def test_without_a_test_split_the_report_says_so(untested):
     assert "There is no test split" in shown
     assert "Test error" not in shown and "test split texts" not in shown
     assert "Stage three: backward classifier" in shown
-    assert "language model" not in shown
+    assert "Stage two" not in shown
     assert "from epoch 2 embedding; from epoch 3 LSTM 1;" in shown
     assert "lowest validation loss was kept" in shown
 
 
 def test_the_commands_survive_a_shell(tested):
-    shown = _Page(tested).text
-    assert (
-        "python -m serving.server --model-base-path 'runs/my run/saved_model' "
-        "--model-name " in shown
+    page = tested.read_text(encoding="utf-8")
+    server, client = (
+        shlex.split(html.unescape(command).replace("\\\n", " "))
+        for command in re.findall("<pre><code>(.*?)</code>", page, re.DOTALL)
     )
-    name = re.search(r"--model-name (\S+) --port", shown).group(1)
+    assert server[:5] == [
+        *("python", "-m", "serving.server"),
+        *("--model-base-path", "runs/my run/saved_model"),
+    ]
+    name = server[server.index("--model-name") + 1]
     assert re.fullmatch("[A-Za-z0-9_]+", name)
-    assert f"--target localhost:8500 --model {name} " in shown
+    assert client == [
+        *("python", "-m", "serving.client", "--target", "localhost:8500"),
+        *("--model", name, "A text to classify"),
+    ]
 
 
 def test_the_file_appears_whole(tested):
@@ -270,8 +283,6 @@ frame.srcdoc = {source};
 @pytest.mark.skipif(_CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [360, 1280])
 def test_a_browser_shows_it_without_overflow(report, tmp_path, width):
-    import json
-
     source = re.sub(
         r"<meta http-equiv[^>]*>", "", report.read_text(encoding="utf-8")
     )

@@ -74,7 +74,7 @@ def shade(classifier, texts, answers, probabilities) -> list[ShadedText]:
     without = iter(classifier.predict(variants) if variants else ())
     shaded = []
     for index, text in enumerate(texts):
-        influences = [
+        influences: list[float | None] = [
             float(probabilities[index] - next(without)[answers[index]])
             for _ in occluded[index]
         ]

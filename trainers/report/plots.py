@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -29,7 +30,7 @@ _VARIABLES = {
         for index, color in enumerate(_SERIES, start=1)
     },
 }
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     # The same figure twice is the same text.
     "svg.hashsalt": "ulmfit_tf",

@@ -147,15 +147,16 @@ def _examples(classifier, shown):
 
 
 def _flat(settings):
-    """Settings as rows of text; a recipe's fields by themselves."""
+    """Settings as rows of text, a recipe's fields by themselves."""
+    recipe = settings["recipe"]
+    others = {k: v for k, v in settings.items() if k not in ("recipe", *recipe)}
     rows = {}
-    for name, value in settings.items():
-        if name == "recipe":
-            continue
+    for name, value in {**others, **recipe}.items():
         if isinstance(value, list):
             value = " ".join(map(str, value))
-        rows[name] = "–" if value is None else str(value)
-    return {**rows, **{k: str(v) for k, v in settings["recipe"].items()}}
+        # Blanks, so that narrow screens break between words.
+        rows[name.replace("_", " ")] = "–" if value is None else str(value)
+    return rows
 
 
 def _versions():
@@ -183,9 +184,14 @@ def _serving_commands(dataset, figures):
     base_path = shlex.quote(str(pathlib.Path(figures["saved_model"]).parent))
     stem = pathlib.Path(dataset).stem
     name = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_") or "classifier"
+    # A line an option, so that a narrow screen breaks none of them.
     return [
-        f"python -m serving.server --model-base-path {base_path} "
-        f"--model-name {name} --port 8500",
-        "python -m serving.client --target localhost:8500 "
-        f'--model {name} "A text to classify"',
+        "python -m serving.server \\\n"
+        f"  --model-base-path {base_path} \\\n"
+        f"  --model-name {name} \\\n"
+        "  --port 8500",
+        "python -m serving.client \\\n"
+        "  --target localhost:8500 \\\n"
+        f"  --model {name} \\\n"
+        '  "A text to classify"',
     ]

@@ -45,6 +45,16 @@ def window_lengths(total, rng):
     return lengths
 
 
+def rows_for(num_tokens, batch_size):
+    """Returns how many streams to read in parallel, at most `batch_size`.
+
+    A short text is read in fewer streams, so that each is at least ten
+    windows long: a batch of all the text at once leaves few steps to learn
+    in, and one of more rows than tokens none.
+    """
+    return max(1, min(batch_size, num_tokens // (10 * BASE_LENGTH)))
+
+
 class LanguageModelStream:
     """Windows over documents laid end to end, one stream a batch row.
 
@@ -73,11 +83,11 @@ class LanguageModelStream:
         self.backward = backward
         self.seed = seed
         # Each row's last token is only ever a target.
-        self.row_length = (int(corpus.offsets[-1]) - 1) // batch_size
+        self.row_length = (corpus.num_tokens - 1) // batch_size
         if self.row_length < 1:
             raise ValueError(
                 "A language model needs at least one token and its successor "
-                f"in every batch row. Received: {int(corpus.offsets[-1])} "
+                f"in every batch row. Received: {corpus.num_tokens} "
                 f"tokens for batch_size={batch_size}. Use more text or a "
                 "smaller batch."
             )

@@ -78,27 +78,29 @@ def limit_labels(
     semi-supervised setting of Howard & Ruder (2018, section 5, figure 3).
 
     Classes keep their proportions, by largest remainder, but each keeps at
-    least one example. (scikit-learn's stratified splitters refuse subsets
-    this small, or leave a rare class without an example.)
+    least two examples, one to train and one to validate on. (scikit-learn's
+    stratified splitters refuse subsets this small, or leave a rare class
+    without an example.)
 
     Args:
         dataset: The data set to reduce.
         num_labels: Number of labelled training examples to keep, at least
-            one per class.
+            two per class.
         seed: Seed; the same seed keeps the same examples.
 
     Raises:
-        DataError: If `num_labels` is below the number of classes or above
-            the number of training examples.
+        DataError: If `num_labels` is below twice the number of classes or
+            above the number of training examples.
     """
     available = len(dataset.train_texts)
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
     present = int((counts > 0).sum())
-    if not present <= num_labels <= available:
+    if not 2 * present <= num_labels <= available:
         raise DataError(
-            "The number of labels to keep must lie between the number of "
-            f"classes, {present}, and the number of training examples, "
-            f"{available}, of `{dataset.name}`. Received: {num_labels}."
+            f"The number of labels to keep must lie between {2 * present}, "
+            "two for each class (one to train and one to validate on), and "
+            f"{available}, all training examples of `{dataset.name}`. "
+            f"Received: {num_labels}."
         )
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
@@ -125,9 +127,9 @@ def _keep(dataset, indices):
 
 
 def _quotas(counts, total):
-    """Shares `total` out in proportion to `counts`, at least 1 per class."""
-    quotas = np.minimum(counts, 1)
-    # What a class's proportional share exceeds its guaranteed example by.
+    """Shares `total` out in proportion to `counts`, at least 2 per class."""
+    quotas = np.minimum(counts, 2)
+    # What a class's proportional share exceeds its guaranteed examples by.
     excess = np.maximum(counts * total / counts.sum() - quotas, 0)
     if excess.sum() > 0:
         excess *= (total - quotas.sum()) / excess.sum()
@@ -148,24 +150,27 @@ def _split_indices(dataset, fraction, seed, part):
         )
     labels = dataset.train_labels
     counts = np.bincount(labels, minlength=len(dataset.classes))
+    # Whoever holds out test examples goes on to hold out validation examples.
+    needed = {"validation": 2, "test": 3}[part]
     for name, count in zip(dataset.classes, counts, strict=True):
-        if count == 1:
+        if 0 < count < needed:
             raise DataError(
                 f"Class `{name:.60}` of `{dataset.name}` has too few examples "
-                f"for a stratified {part} split. Expected: at least 2, one "
-                "to train on and one to hold out. Received: 1. Add examples "
-                "of it, or merge it into another class."
+                f"for a stratified {part} split. Expected: at least {needed}, "
+                "so that there is one on each side and one to train on. "
+                f"Received: {count}. Add examples of it, or merge it into "
+                "another class."
             )
     present = int((counts > 0).sum())
-    held_out = math.ceil(len(labels) * fraction)
+    # Where a class has few examples, one of each is more than the fraction.
+    held_out = max(math.ceil(len(labels) * fraction), present)
     if min(held_out, len(labels) - held_out) < present:
         raise DataError(
             f"Holding {held_out} of the {len(labels)} labelled examples of "
             f"`{dataset.name}` out for the {part} split is too few on one "
             f"side: both sides need at least {present}, one per class. "
-            f"Received: a fraction of {fraction:g}. Choose one between "
-            f"{present / len(labels):.3g} and "
-            f"{1 - present / len(labels):.3g}, or add examples."
+            f"Received: a fraction of {fraction:g}. Choose a smaller one, or "
+            "add examples."
         )
     # Imported here so that a mistyped argument is reported at once.
     from sklearn.model_selection import train_test_split

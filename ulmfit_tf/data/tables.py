@@ -106,7 +106,10 @@ def text_of(path: Path, line_number: int, record: dict, column: str) -> str:
             f"{text!r} of type `{type(text).__name__}` in line "
             f"{line_number}. Name another one with `--text-column`."
         )
-    return text if text and text.strip() else ""
+    if not text or not text.strip():
+        return ""
+    # JSON can hold half of a surrogate pair, which UTF-8 cannot.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def find_table(folder: Path, stem: str) -> Path | None:

@@ -34,6 +34,11 @@ class TokenizedCorpus:
         return self.token_ids[self.offsets[index] : self.offsets[index + 1]]
 
     @property
+    def num_tokens(self):
+        """Int, tokens of all documents."""
+        return int(self.offsets[-1] - self.offsets[0])
+
+    @property
     def lengths(self):
         """Int64 array `(documents,)`, tokens of each document."""
         return np.diff(self.offsets)

@@ -25,7 +25,9 @@ def lstm_sequence(
     product each.
 
     Matrix products run in the dtype of `inputs` (float32 or bfloat16). Gate
-    activations and the cell state are float32 in either case.
+    activations and the cell state are float32 in either case, within a call:
+    under mixed precision Keras rounds a layer's arguments, and so a state
+    that is handed in, to its compute dtype.
 
     Args:
         inputs: Float tensor `(batch, timesteps, features)`.

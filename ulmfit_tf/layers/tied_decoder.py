@@ -28,8 +28,12 @@ class TiedDecoder(keras.layers.Layer):
         self.vocabulary_size = vocabulary_size
 
     def build(self, hidden_shape, embeddings_shape=None):
+        # Logits are float32: the bias must not pass through bfloat16 before.
         self.bias = self.add_weight(
-            name="bias", shape=(self.vocabulary_size,), initializer="zeros"
+            name="bias",
+            shape=(self.vocabulary_size,),
+            initializer="zeros",
+            autocast=False,
         )
         self.built = True
 

@@ -1,5 +1,6 @@
 """Trained classifiers: what a run leaves behind and an export begins with."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -72,11 +73,15 @@ class TrainedClassifier:
             config["information"],
         )
 
-    def build(self):
+    def build(self, portable=False):
         """Returns the inference model, a `models.BidirectionalPair`.
 
         It computes in float32 whatever it was trained in, so that an answer
         is the same alone and in any batch.
+
+        Args:
+            portable: Bool, whether to use core TensorFlow operations alone,
+                no cuDNN, on any machine.
         """
         classifiers = {}
         for direction, weights in self.weights.items():
@@ -89,19 +94,27 @@ class TrainedClassifier:
             )
             classifier.build()
             models.set_weights(models.classifier_weights(classifier), weights)
+            if portable:
+                for lstm in classifier.encoder.lstms:
+                    lstm.use_cpu_kernel = True
             classifiers[direction] = classifier
         pair = models.BidirectionalPair(classifiers)
         pair.build()
         return pair
 
-    def predict(self, texts, batch_size=64):
+    def predict(self, texts, batch_size=64, portable=False):
         """Returns class probabilities, float32 `(texts, classes)`.
 
         Documents are read in order of length, so that little padding is
         computed; the results are in the order of `texts`.
+
+        Args:
+            texts: List of str.
+            batch_size: Int, documents of a batch.
+            portable: Bool, whether to compute as an export does on a CPU.
         """
         corpus = tokenize_corpus(texts, self.tokenizer)
-        model = self.build()
+        model = self.build(portable)
         signature = [tf.RaggedTensorSpec([None, None], tf.int32)]
 
         @tf.function(input_signature=signature)
@@ -118,7 +131,8 @@ class TrainedClassifier:
             ragged = tf.RaggedTensor.from_row_splits(
                 part.token_ids, part.offsets
             )
-            results[indices] = predict(ragged)
+            with tf.device("CPU:0") if portable else contextlib.nullcontext():
+                results[indices] = predict(ragged)
         return results
 
 

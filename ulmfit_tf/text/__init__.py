@@ -1,6 +1,7 @@
 """Text to token ids: vocabularies and tokenizers."""
 
 from ulmfit_tf.text.counting import count_tokens
+from ulmfit_tf.text.rules import RULES_VERSION
 from ulmfit_tf.text.sentencepiece_tokenizer import (
     SentencePieceTokenizer,
     train_sentencepiece,
@@ -23,6 +24,7 @@ from ulmfit_tf.text.word_tokenizer import (
 __all__ = [
     "BEGIN_ID",
     "PADDING_ID",
+    "RULES_VERSION",
     "SPECIAL_TOKENS",
     "UNKNOWN_ID",
     "SentencePieceTokenizer",

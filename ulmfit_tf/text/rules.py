@@ -9,6 +9,10 @@ import re
 
 import tensorflow as tf
 
+# Raised when the same text gives other tokens than before: caches of token
+# ids depend on it.
+RULES_VERSION = 1
+
 # fastai v2 counts from three repetitions, fastai 0.7 from four.
 _MIN_REPEATS = 3
 

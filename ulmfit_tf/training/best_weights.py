@@ -33,7 +33,8 @@ class BestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         past = [record[self.monitor] for record in self.state.records]
         values = [*past, logs[self.monitor]]
-        best = int(np.argmin(values))
+        # A loss that is not a number is the worst, not the best.
+        best = int(np.argmin(np.nan_to_num(values, nan=np.inf)))
         if best == len(past):
             self._save()
         elif len(past) - best >= self.patience:

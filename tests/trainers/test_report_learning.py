@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+
+from trainers.recipes import Recipe
+from trainers.report import learning
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What was to be drawn, by the kind of plot."""
+    calls = {"curves": [], "rates": []}
+    for kind, kept in calls.items():
+        monkeypatch.setattr(
+            learning.plots, kind, lambda *args, kept=kept: kept.append(args)
+        )
+    return calls
+
+
+def _records(epochs, num_groups):
+    rates = {f"learning_rate/group_{group}": 0.1 for group in range(num_groups)}
+    return [{"epoch": epoch, "loss": 1.0, **rates} for epoch in range(epochs)]
+
+
+def _triangle(step, total, highest, cut_frac, ratio):
+    """Howard & Ruder (2018), equation 3."""
+    cut = math.floor(total * cut_frac)
+    if step < cut:
+        p = step / cut
+    else:
+        p = 1 - (step - cut) / (cut * (1 / cut_frac - 1))
+    return highest * (1 + p * (ratio - 1)) / ratio
+
+
+def test_planned_rates_are_the_triangles_of_the_epochs_trained(drawn):
+    recipe = Recipe(epochs=5, batch_size=10, learning_rate=0.02)
+    # 195 documents are 20 steps an epoch; four groups, three openings.
+    learning.learning_curves(
+        {"forward_classifier": _records(5, 4)}, recipe, 195
+    )
+    ((_, planned, groups, trained, moments),) = drawn["rates"]
+    assert groups == ["embedding", "LSTM 1", "LSTM 2", "head"]
+    assert moments == [1, 2, 3]
+    assert [set(each) for each in trained] == [
+        {3},
+        {2, 3},
+        {1, 2, 3},
+        {0, 1, 2, 3},
+        {0, 1, 2, 3},
+    ]
+    stages = [(0, 1), (1, 1), (2, 1), (3, 2)]
+    for group, (epochs, rates) in enumerate(planned):
+        highest = 0.02 / 2.6 ** (3 - group)
+        expected = [
+            (
+                start + step / 20,
+                _triangle(step, 20 * length, highest, 0.1, 32),
+            )
+            for start, length in stages[3 - group :]
+            for step in range(20 * length)
+        ]
+        drawn_points = ~np.isnan(epochs)
+        np.testing.assert_allclose(
+            np.stack([epochs, rates], 1)[drawn_points], expected, rtol=1e-4
+        )
+        # A gap after each stage, so that no line joins two triangles.
+        assert np.sum(~drawn_points) == group + 1
+        assert np.isnan(rates[~drawn_points]).all()
+
+
+def test_epochs_that_early_stopping_left_out_are_not_marked(drawn):
+    recipe = Recipe(epochs=12, early_stopping=1)
+    (stage,) = learning.learning_curves(
+        {"backward_classifier": _records(2, 5)}, recipe, 100
+    )
+    (_, _, _, trained, moments) = drawn["rates"][0]
+    assert moments == [1] and len(trained) == 2
+    assert [call[3] for call in drawn["curves"]] == [[1], [1]]
+    assert "backward" in stage.title and "validation loss" in stage.note
+
+
+def test_each_stage_has_its_own_curves(drawn):
+    stages = learning.learning_curves(
+        {
+            "forward_language_model": _records(3, 4),
+            "forward_classifier": _records(12, 5),
+            "backward_language_model": [],
+        },
+        Recipe(),
+        100,
+    )
+    assert [stage.title for stage in stages] == [
+        "Stage two: forward language model",
+        "Stage three: forward classifier",
+    ]
+    # Fifteen epochs were asked for: these three are parts.
+    assert "a part of one" in stages[0].note
+    assert [call[2] for call in drawn["curves"]] == [
+        "perplexity",
+        "loss",
+        "accuracy",
+    ]
+    assert drawn["rates"][0][2] == ["embedding", "LSTM 1", "LSTM 2", "LSTM 3"]

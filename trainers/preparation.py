@@ -1,0 +1,185 @@
+"""Everything of a run that can fail for a user's mistake, before it begins."""
+
+import dataclasses
+import hashlib
+import logging
+
+import numpy as np
+
+from trainers.command_line import UserError
+from trainers.task_text import task_tokenizer
+from ulmfit_tf import data, models, pretrained, text, training
+from ulmfit_tf.data.chunks import CHUNK_LENGTH
+from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
+
+_log = logging.getLogger("trainers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A data set, split and tokenized, and what to start from.
+
+    Attributes:
+        dataset: `TextDataset` without the validation examples.
+        validation_texts: List of str.
+        validation_labels: Int array.
+        directions: Directions to train.
+        language_models: Dict by direction of pretrained models or `None`.
+        architecture: `models.Architecture`.
+        tokenizer: Tokenizer of all directions.
+        corpus: `TokenizedCorpus` of all text without regard to labels.
+        train: The part of it to train on.
+        validation: The part of it to validate on.
+        fingerprint: Str that differs if texts, labels or vocabulary do.
+    """
+
+    dataset: data.TextDataset
+    validation_texts: list[str]
+    validation_labels: np.ndarray
+    directions: list[str]
+    language_models: dict
+    architecture: models.Architecture
+    tokenizer: object
+    corpus: TokenizedCorpus
+    train: TokenizedCorpus
+    validation: TokenizedCorpus
+    fingerprint: str
+
+
+def prepare_task(dataset, recipe, settings):
+    """Splits and tokenizes a data set, and loads what to start from.
+
+    Args:
+        dataset: `TextDataset`.
+        recipe: `Recipe`.
+        settings: Namespace of the command line's other settings.
+
+    Returns:
+        A `Task`.
+
+    Raises:
+        UserError: If a setting or a pretrained model does not fit.
+        DataError: If the data cannot be used.
+    """
+    directions = (
+        ["forward", "backward"]
+        if settings.bidirectional
+        else [settings.direction]
+    )
+    language_models = _load_language_models(settings.pretrained, directions)
+    architecture = _architecture(language_models, settings.preset)
+    _check_recipe(recipe, architecture)
+    dataset, validation_texts, validation_labels = dataset.split_validation(
+        recipe.validation_fraction, settings.seed
+    )
+    texts = [
+        *dataset.train_texts,
+        *validation_texts,
+        *dataset.unlabelled_texts,
+    ]
+    try:
+        tokenizer = task_tokenizer(
+            texts,
+            language_models[directions[0]],
+            recipe.vocabulary_size,
+            recipe.min_frequency,
+            settings.tokenizer,
+        )
+    except ValueError as error:
+        raise UserError(f"`--vocabulary-size`: {error}") from error
+    corpus = tokenize_corpus(texts, tokenizer)
+    ends = np.cumsum([len(dataset.train_texts), len(validation_texts)])
+    _log.info(
+        "%s: %d texts to train on, %d to validate on, %d without a label; "
+        "%s tokens, %s words, %.1f %% of the tokens unknown",
+        dataset.name,
+        ends[0],
+        len(validation_texts),
+        len(dataset.unlabelled_texts),
+        f"{corpus.num_tokens:,}",
+        f"{len(tokenizer.vocabulary):,}",
+        100 * np.mean(corpus.token_ids == text.UNKNOWN_ID),
+    )
+    return Task(
+        dataset=dataset,
+        validation_texts=validation_texts,
+        validation_labels=validation_labels,
+        directions=directions,
+        language_models=language_models,
+        architecture=architecture,
+        tokenizer=tokenizer,
+        corpus=corpus,
+        train=_part(corpus, 0, ends[0]),
+        validation=_part(corpus, ends[0], ends[1]),
+        fingerprint=_fingerprint(
+            tokenizer.vocabulary.fingerprint(),
+            corpus.token_ids,
+            corpus.offsets,
+            dataset.train_labels,
+            validation_labels,
+        ),
+    )
+
+
+def _load_language_models(names, directions):
+    """Returns the pretrained model of each direction, or `None`."""
+    if names == ["none"]:
+        return dict.fromkeys(directions)
+    try:
+        return {
+            direction: pretrained.load_pretrained(names, direction)
+            for direction in directions
+        }
+    except ValueError as error:
+        raise UserError(f"`--pretrained`: {error}") from error
+
+
+def _architecture(language_models, preset):
+    if preset not in models.ARCHITECTURES:
+        raise UserError(
+            f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
+            f"Received: {preset}."
+        )
+    found = [model for model in language_models.values() if model]
+    if not found:
+        return models.ARCHITECTURES[preset]
+    kinds = {
+        (
+            model.architecture,
+            type(model.tokenizer),
+            getattr(model.tokenizer, "lowercase", None),
+        )
+        for model in found
+    }
+    if len(kinds) > 1:
+        raise UserError(
+            "`--pretrained`: the forward and the backward language model "
+            "have different sizes or tokenizers. Give two of the same kind."
+        )
+    return found[0].architecture
+
+
+def _check_recipe(recipe, architecture):
+    try:
+        # Groups: the embedding, each LSTM layer, the head.
+        training.unfreezing_stages(
+            recipe.unfreezing, architecture.num_layers + 2, recipe.epochs
+        )
+    except ValueError as error:
+        raise UserError(f"`--unfreezing`: {error}") from error
+    if recipe.pooled_length % CHUNK_LENGTH:
+        raise UserError(
+            f"`--pooled-length` must be a multiple of {CHUNK_LENGTH}, the "
+            f"length of a chunk. Received: {recipe.pooled_length}."
+        )
+
+
+def _part(corpus, start, stop):
+    return TokenizedCorpus(corpus.token_ids, corpus.offsets[start : stop + 1])
+
+
+def _fingerprint(first, *arrays):
+    digest = hashlib.sha256(first.encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
