@@ -10,8 +10,9 @@ class Recipe:
     """The three-stage method as plain figures; flags override single ones.
 
     Rates, dropouts and schedules follow Howard & Ruder (2018) or, where the
-    paper is silent, the authors' scripts; the project's own choices, made on
-    validation splits, are the numbers of epochs.
+    paper is silent, the authors' scripts. The project's own choices, made on
+    validation splits, are the numbers of epochs, `min_frequency` (a small
+    task has few words often) and `FROM_SCRATCH`.
 
     Attributes:
         vocabulary_size: Words at most, those of a pretrained model included.
@@ -143,6 +144,12 @@ def recipe_for(dataset, overrides, pretrained=True):
     """
     recipe = RECIPES.get(dataset, Recipe())
     if not pretrained:
-        recipe = dataclasses.replace(recipe, **FROM_SCRATCH)
+        recipe = dataclasses.replace(
+            recipe,
+            **FROM_SCRATCH,
+            # New weights overfit sooner than pretrained ones.
+            language_model_epochs=min(recipe.language_model_epochs, 10),
+            epochs=min(recipe.epochs, 8),
+        )
     given = {k: v for k, v in overrides.items() if v is not None}
     return dataclasses.replace(recipe, **given)
