@@ -9,7 +9,7 @@ import os
 import time
 
 from trainers import command_line
-from trainers.recipes import Recipe, recipe_for
+from trainers.recipes import Recipe, fitted_to_size, recipe_for
 
 _NAME = "trainers.classifier"
 
@@ -81,9 +81,11 @@ def parse_arguments(argv):
 def main(argv):
     arguments = parse_arguments(argv)
     given = vars(arguments)
+    fields = {f.name for f in dataclasses.fields(Recipe)}
+    overrides = {k: v for k, v in given.items() if k in fields}
     recipe = recipe_for(
         arguments.dataset,
-        {f.name: given.get(f.name) for f in dataclasses.fields(Recipe)},
+        overrides,
         pretrained=arguments.pretrained != ["none"],
     )
     if arguments.output is None and arguments.resume is None:
@@ -113,6 +115,13 @@ def main(argv):
 
     task = prepare_task(dataset, recipe, argparse.Namespace(**settings))
     if directory is None:
+        recipe = fitted_to_size(
+            recipe,
+            arguments.dataset,
+            overrides,
+            len(task.train),
+            task.corpus.num_tokens,
+        )
         directory, settings = command_line.open_run(
             _NAME,
             arguments.output,

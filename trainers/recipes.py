@@ -1,8 +1,12 @@
 """Recipes: how each data set is trained, and where the figures come from."""
 
 import dataclasses
+import logging
+import math
 
 from trainers.command_line import UserError
+
+_log = logging.getLogger("trainers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,3 +157,42 @@ def recipe_for(dataset, overrides, pretrained=True):
         )
     given = {k: v for k, v in overrides.items() if v is not None}
     return dataclasses.replace(recipe, **given)
+
+
+# A few hundred documents are a handful of steps an epoch: too few to thaw
+# layer after layer in. The paper trains small sets for 50 epochs.
+_FEWEST_STEPS = 400
+_MOST_EPOCHS = 50
+# What is more than this is enough text to fine-tune on.
+_MOST_TOKENS = 20_000_000
+
+
+def fitted_to_size(recipe, dataset, given, documents, tokens):
+    """Returns a recipe with epochs that suit the amount of data.
+
+    Few documents get more epochs of stage three; a data set without a recipe
+    of its own gets fewer epochs of stage two the more text it has. What the
+    user gave stays.
+
+    Args:
+        recipe: `Recipe`.
+        dataset: Name or path.
+        given: Collection of the fields that the user gave.
+        documents: Int, labelled documents to train on.
+        tokens: Int, tokens of all text.
+    """
+    changes = {}
+    steps = math.ceil(documents / recipe.batch_size)
+    wanted = min(_MOST_EPOCHS, math.ceil(_FEWEST_STEPS / steps))
+    if "epochs" not in given and wanted > recipe.epochs:
+        changes["epochs"] = wanted
+    enough = max(1, _MOST_TOKENS // tokens)
+    if (
+        "language_model_epochs" not in given
+        and dataset not in RECIPES
+        and enough < recipe.language_model_epochs
+    ):
+        changes["language_model_epochs"] = enough
+    for name, value in changes.items():
+        _log.info("%s: %d, for the size of the data", name, value)
+    return dataclasses.replace(recipe, **changes)

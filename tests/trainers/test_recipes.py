@@ -3,7 +3,12 @@ import dataclasses
 import pytest
 
 from trainers.command_line import UserError
-from trainers.recipes import FROM_SCRATCH, Recipe, recipe_for
+from trainers.recipes import (
+    FROM_SCRATCH,
+    Recipe,
+    fitted_to_size,
+    recipe_for,
+)
 
 
 def test_a_flag_beats_the_scratch_recipe_and_that_the_data_sets():
@@ -45,3 +50,27 @@ def test_a_figure_out_of_range_names_its_flag(field, value):
 def test_an_unknown_field_fails():
     with pytest.raises(TypeError):
         recipe_for("trec6", {"learnign_rate": 0.1})
+
+
+@pytest.mark.parametrize(
+    "documents, epochs",
+    [
+        pytest.param(160, 50, id="five_steps_an_epoch"),
+        pytest.param(640, 20, id="twenty_steps_an_epoch"),
+        pytest.param(4906, 12, id="trec6_keeps_its_recipe"),
+    ],
+)
+def test_few_documents_get_more_epochs(documents, epochs):
+    recipe = Recipe(epochs=12, batch_size=32)
+    fitted = fitted_to_size(recipe, "mine.csv", {}, documents, 10_000)
+    assert fitted.epochs == epochs
+    kept = fitted_to_size(recipe, "mine.csv", {"epochs"}, documents, 10_000)
+    assert kept == recipe
+
+
+def test_much_text_is_read_fewer_times_unless_the_set_has_a_recipe():
+    recipe = Recipe(language_model_epochs=15)
+    large = fitted_to_size(recipe, "mine.csv", {}, 10**6, 10_000_000)
+    assert large.language_model_epochs == 2
+    named = fitted_to_size(recipe, "imdb", {}, 10**6, 10_000_000)
+    assert named.language_model_epochs == 15
