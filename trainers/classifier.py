@@ -92,6 +92,8 @@ def main(argv):
         name = os.path.basename(os.path.normpath(arguments.dataset))
         moment = time.strftime("%Y%m%d-%H%M%S")
         arguments.output = os.path.join("runs", f"{name}-{moment}")
+    if arguments.resume is None:
+        command_line.check_output(arguments.output)
     directory, settings = None, given
     if arguments.resume is not None:
         directory, settings = command_line.open_run(

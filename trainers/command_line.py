@@ -11,6 +11,7 @@ from ulmfit_tf.data.errors import DataError
 
 __all__ = [
     "UserError",
+    "check_output",
     "open_run",
     "read_json",
     "refuse_other_flags",
@@ -59,15 +60,8 @@ def open_run(command, output, resume, settings):
     """
     if resume is not None:
         return pathlib.Path(resume), _settings_of_run(command, resume)
+    check_output(output)
     directory = pathlib.Path(output)
-    if directory.exists() and (
-        not directory.is_dir() or any(directory.iterdir())
-    ):
-        raise UserError(
-            f"`--output {output}` exists and is not empty; nothing in it was "
-            "changed. Choose another folder, or continue the run in it with "
-            f"`--resume {output}`."
-        )
     try:
         write_json(directory / "config.json", {"command": command, **settings})
     except OSError as error:
@@ -77,6 +71,19 @@ def open_run(command, output, resume, settings):
         ) from error
     _log.info("run folder: %s", directory)
     return directory, settings
+
+
+def check_output(output):
+    """Raises `UserError` if a new run folder exists and is not empty."""
+    directory = pathlib.Path(output)
+    if directory.exists() and (
+        not directory.is_dir() or any(directory.iterdir())
+    ):
+        raise UserError(
+            f"`--output {output}` exists and is not empty; nothing in it was "
+            "changed. Choose another folder, or continue the run in it with "
+            f"`--resume {output}`."
+        )
 
 
 def _settings_of_run(command, resume):

@@ -81,6 +81,7 @@ def parse_arguments(argv):
 def main(argv):
     arguments = parse_arguments(argv)
     if arguments.resume is None:
+        command_line.check_output(arguments.output)
         _check_settings(arguments)
     directory, settings = command_line.open_run(
         "trainers.language_model",
