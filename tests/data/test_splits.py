@@ -75,7 +75,7 @@ def test_impossible_splits(counts, fraction, message):
     "num_labels, kept",
     [
         (8, [3, 2, 2, 1]),
-        (10, [5, 2, 2, 1]),
+        (10, [4, 3, 2, 1]),
         (50, [30, 15, 4, 1]),
         (99, [59, 30, 9, 1]),
         (100, list(COUNTS)),

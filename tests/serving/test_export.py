@@ -75,7 +75,7 @@ def test_an_export_that_answers_otherwise_is_not_published(
     monkeypatch.setattr(
         type(classifier),
         "predict",
-        lambda self, texts: right(self, texts) + 1e-4,
+        lambda self, texts, **options: right(self, texts, **options) + 1e-4,
     )
     with pytest.raises(RuntimeError, match="differ from the trainer's"):
         saved_model.export_classifier(classifier, tmp_path / "model")
