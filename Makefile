@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: setup setup-dev demo test test-all lint format
+.PHONY: setup setup-dev demo test test-all lint format bench
 
 # The stamps are remade when the pins change.
 setup: $(VENV)/.installed
@@ -37,3 +37,6 @@ lint: setup-dev
 format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m benchmarks.lstm_layer
