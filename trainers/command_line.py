@@ -108,12 +108,14 @@ def _settings_of_run(command, resume):
     return settings
 
 
-def refuse_other_flags(parser, argv):
+def refuse_other_flags(parser, argv, allowed=()):
     """Ends with status 2 if a flag stands beside `--resume`.
 
-    A resumed run keeps the settings it was started with.
+    A resumed run keeps the settings it was started with, but for those that
+    are `allowed`.
     """
     flags = {word.split("=")[0] for word in argv if word.startswith("--")}
+    flags -= set(allowed)
     if "--resume" in flags and len(flags) > 1:
         others = ", ".join(sorted(flags - {"--resume"}))
         parser.error(

@@ -43,6 +43,13 @@ def parse_arguments(argv):
     add("--learning-rate", type=float, default=0.004)
     add("--decay-factor", type=float, default=1.0)
     add(
+        "--schedule",
+        default="slanted",
+        choices=("slanted", "stable"),
+        help="slanted triangle, or warm-up, constant rate and a fall over the "
+        "last fifth, whose --max-steps may be changed by --resume",
+    )
+    add(
         "--dropout-multiplier",
         type=float,
         default=0.5,
@@ -70,7 +77,7 @@ def parse_arguments(argv):
         help="time between saved training states",
     )
     arguments = parser.parse_args(argv)
-    command_line.refuse_other_flags(parser, argv)
+    command_line.refuse_other_flags(parser, argv, allowed=("--max-steps",))
     if arguments.resume is None:
         for needed in ("corpus", "output"):
             if getattr(arguments, needed) is None:
@@ -89,6 +96,8 @@ def main(argv):
         arguments.resume,
         vars(arguments),
     )
+    if arguments.resume is not None and arguments.max_steps:
+        settings = _with_max_steps(directory, settings, arguments.max_steps)
     settings = argparse.Namespace(**settings)
     if (directory / "metrics.json").exists():
         return command_line.read_json(directory / "metrics.json")["figures"]
@@ -158,6 +167,35 @@ def main(argv):
         directory / "metrics.json", {"figures": figures, "records": records}
     )
     return figures
+
+
+def _with_max_steps(directory, settings, max_steps):
+    """Gives a run other `max_steps`, which must not change steps done."""
+    from ulmfit_tf import training
+
+    advice = (
+        "Leave it out to continue the run as it was started, or start a new "
+        "run from its language model with `--pretrained`."
+    )
+    if settings["schedule"] != "stable":
+        raise command_line.UserError(
+            "`--max-steps` beside `--resume` needs a run of `--schedule "
+            f"stable`. This one has `{settings['schedule']}`, whose rates up "
+            f"to here would have been others. {advice}"
+        )
+    state = directory / "training" / "training_state.npz"
+    done = training.saved_step(state) if state.exists() else 0
+    for steps in (settings["max_steps"], max_steps):
+        schedule = training.WarmUpStableDecay(1.0, steps) if steps else None
+        if schedule and done > schedule.stable_until:
+            raise command_line.UserError(
+                f"`--max-steps {max_steps}`: the run is at step {done}; with "
+                f"{steps} steps its rate falls from step "
+                f"{schedule.stable_until} on. {advice}"
+            )
+    settings = {**settings, "max_steps": max_steps}
+    command_line.write_json(directory / "config.json", settings)
+    return settings
 
 
 def _check_settings(settings):

@@ -26,6 +26,8 @@ class LanguageModelRecipe:
         batch_size: Streams read in parallel, over all replicas.
         learning_rate: Highest rate of the last layer group.
         decay_factor: A group's rate over that of the group below.
+        schedule: `"slanted"` for the slanted triangle, or `"stable"` for
+            `training.WarmUpStableDecay`.
         cut_frac: Of the slanted triangle.
         ratio: Of the slanted triangle.
         weight_decay: Decoupled.
@@ -43,6 +45,7 @@ class LanguageModelRecipe:
     batch_size: int = 64
     learning_rate: float = 0.004
     decay_factor: float = 2.6
+    schedule: str = "slanted"
     cut_frac: float = 0.1
     ratio: float = 32.0
     weight_decay: float = 1e-7
@@ -132,13 +135,7 @@ def train_language_model(
         rates = training.discriminative_rates(
             recipe.learning_rate, len(groups), recipe.decay_factor
         )
-        schedules = staged_schedules(
-            [training.Stage(reports, tuple(range(len(groups))))],
-            steps_per_report,
-            rates,
-            recipe.cut_frac,
-            recipe.ratio,
-        )
+        schedules = _schedules(recipe, rates, reports, steps_per_report)
         optimizers = group_optimizers(schedules, recipe.weight_decay)
         model.compile(
             optimizer=training.DiscriminativeOptimizer(
@@ -186,6 +183,21 @@ def train_language_model(
             "`--precision float32`."
         )
     return arrays, records
+
+
+def _schedules(recipe, rates, reports, steps_per_report):
+    """Returns the schedule of each layer group."""
+    if recipe.schedule == "stable":
+        return [
+            training.WarmUpStableDecay(
+                rate, reports * steps_per_report, ratio=recipe.ratio
+            )
+            for rate in rates
+        ]
+    everything = training.Stage(reports, tuple(range(len(rates))))
+    return staged_schedules(
+        [everything], steps_per_report, rates, recipe.cut_frac, recipe.ratio
+    )
 
 
 def _rows_per_replica(batch_size, replicas, train_corpus, validation_corpus):

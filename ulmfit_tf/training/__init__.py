@@ -5,8 +5,16 @@ from ulmfit_tf.training.discriminative import (
     DiscriminativeOptimizer,
     discriminative_rates,
 )
-from ulmfit_tf.training.resume import TrainingState, resumable_fit
-from ulmfit_tf.training.schedules import ScheduleSequence, SlantedTriangular
+from ulmfit_tf.training.resume import (
+    TrainingState,
+    resumable_fit,
+    saved_step,
+)
+from ulmfit_tf.training.schedules import (
+    ScheduleSequence,
+    SlantedTriangular,
+    WarmUpStableDecay,
+)
 from ulmfit_tf.training.unfreezing import (
     GradualUnfreezing,
     Stage,
@@ -21,7 +29,9 @@ __all__ = [
     "SlantedTriangular",
     "Stage",
     "TrainingState",
+    "WarmUpStableDecay",
     "discriminative_rates",
     "resumable_fit",
+    "saved_step",
     "unfreezing_stages",
 ]

@@ -122,6 +122,12 @@ class TrainingState(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
 
 
+def saved_step(path):
+    """Returns the step of a training state's file."""
+    with np.load(path, allow_pickle=False) as file:
+        return json.loads(file["header"].tobytes())["step"]
+
+
 def resumable_fit(
     model, dataset, steps_per_epoch, epochs, state, callbacks=(), **kwargs
 ):

@@ -77,6 +77,81 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable(package="ulmfit_tf")
+class WarmUpStableDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Rises, stays, and falls: for pretraining in parts.
+
+    The rate rises linearly over `warm_up_steps`, stays at
+    `max_learning_rate`, and falls linearly to `max_learning_rate / ratio`
+    over the last `decay_frac` of `total_steps`. Up to there it does not
+    depend on `total_steps`, so a run can be given more steps, or fewer, while
+    it goes on (Hu et al., 2024, "MiniCPM", section 4.2; Hägele et al., 2024,
+    "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+    Durations").
+
+    Args:
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int, optimizer steps of the whole schedule.
+        warm_up_steps: Int.
+        decay_frac: Float in (0, 1], fraction of steps that lower the rate.
+        ratio: Float, at least 1, how much smaller the last rate is.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        max_learning_rate,
+        total_steps,
+        warm_up_steps=200,
+        decay_frac=0.2,
+        ratio=32.0,
+    ):
+        super().__init__()
+        if total_steps < 1 or warm_up_steps < 0:
+            raise ValueError(
+                "`total_steps` must be at least 1 and `warm_up_steps` at "
+                f"least 0. Received: total_steps={total_steps}, "
+                f"warm_up_steps={warm_up_steps}."
+            )
+        if not 0 < decay_frac <= 1 or ratio < 1:
+            raise ValueError(
+                "`decay_frac` must lie in (0, 1] and `ratio` be at least 1. "
+                f"Received: decay_frac={decay_frac}, ratio={ratio}."
+            )
+        self.max_learning_rate = max_learning_rate
+        self.total_steps = total_steps
+        self.warm_up_steps = warm_up_steps
+        self.decay_frac = decay_frac
+        self.ratio = ratio
+
+    @property
+    def stable_until(self):
+        """Step at which the rate begins to fall."""
+        return round(self.total_steps * (1 - self.decay_frac))
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rising = (step + 1) / (self.warm_up_steps + 1)
+        falling_steps = max(1, self.total_steps - self.stable_until)
+        fallen = (step - self.stable_until) / falling_steps
+        fallen = ops.clip(fallen, 0.0, 1.0)
+        falling = 1 - fallen * (1 - 1 / self.ratio)
+        return self.max_learning_rate * ops.minimum(
+            ops.minimum(rising, 1.0), falling
+        )
+
+    def get_config(self):
+        return {
+            "max_learning_rate": self.max_learning_rate,
+            "total_steps": self.total_steps,
+            "warm_up_steps": self.warm_up_steps,
+            "decay_frac": self.decay_frac,
+            "ratio": self.ratio,
+        }
+
+
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
 class ScheduleSequence(keras.optimizers.schedules.LearningRateSchedule):
     """Runs schedules one after another, each from its own step 0.
 
