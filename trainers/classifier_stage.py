@@ -5,7 +5,6 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from trainers.optimizers import group_optimizers, staged_schedules
 from trainers.progress import GroupRates, Progress
@@ -26,12 +25,7 @@ def train_classifier(
     validation,
     recipe,
     directory,
-    *,
-    direction="forward",
-    seed=0,
-    policy="float32",
-    strategy=None,
-    checkpoint_seconds=120.0,
+    options,
 ):
     """Fine-tunes a classifier, resuming where a killed run stopped.
 
@@ -44,30 +38,24 @@ def train_classifier(
         validation: The same.
         recipe: `Recipe`.
         directory: Folder for the training state and TensorBoard logs.
-        direction: `"forward"` or `"backward"`.
-        seed: Int.
-        policy: Keras dtype policy.
-        strategy: Optional `tf.distribute.Strategy`.
-        checkpoint_seconds: Float, time between saved training states.
+        options: `RunOptions`.
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
     """
-    strategy = strategy or tf.distribute.get_strategy()
     directory = pathlib.Path(directory)
-    backward = direction == "backward"
     corpus, labels = train
     batches = DocumentBatches(
         corpus,
         np.eye(num_classes, dtype="float32")[labels],
         recipe.batch_size,
-        backward=backward,
-        seed=seed,
+        backward=options.backward,
+        seed=options.seed,
         document_weights=_document_weights(labels, num_classes, recipe),
-        num_replicas=strategy.num_replicas_in_sync,
+        num_replicas=options.num_replicas,
     )
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
+    keras.utils.set_random_seed(options.seed)
+    with options.strategy.scope():
         model = models.TextClassifier(
             vocabulary_size,
             num_classes,
@@ -76,7 +64,7 @@ def train_classifier(
             head_units=recipe.head_units,
             head_dropouts=[rate * recipe.dropout for rate in _HEAD_DROPOUTS],
             pooled_length=recipe.pooled_length,
-            dtype=policy,
+            dtype=options.policy,
         )
         model.build()
         if weights is not None:
@@ -106,14 +94,14 @@ def train_classifier(
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
     state = training.TrainingState(
-        directory / "training_state.npz", checkpoint_seconds
+        directory / "training_state.npz", options.checkpoint_seconds
     )
     variables = models.classifier_weights(model)
     callbacks = [
         training.GradualUnfreezing(groups, stages),
         GroupRates(optimizers, state, directory / "logs" / "train"),
         Progress(
-            f"{direction} classifier",
+            f"{options.direction} classifier",
             state,
             recipe.epochs * batches.steps_per_epoch,
         ),
@@ -142,8 +130,8 @@ def train_classifier(
             corpus,
             np.eye(num_classes, dtype="float32")[labels],
             2 * recipe.batch_size,
-            backward=backward,
-            num_replicas=strategy.num_replicas_in_sync,
+            backward=options.backward,
+            num_replicas=options.num_replicas,
         ),
     )
     if best is not None:

@@ -103,11 +103,11 @@ def main(argv):
         return command_line.read_json(directory / "metrics.json")["figures"]
     started = time.monotonic()
 
-    from trainers import hardware
     from trainers.language_model_stage import (
         LanguageModelRecipe,
         train_language_model,
     )
+    from trainers.run_options import RunOptions
     from ulmfit_tf import models, pretrained
 
     start = _load_pretrained(settings)
@@ -143,11 +143,7 @@ def main(argv):
         validation,
         recipe,
         directory / "training",
-        direction=settings.direction,
-        seed=settings.seed,
-        policy=hardware.dtype_policy(settings.precision),
-        strategy=hardware.distribution(settings.strategy),
-        checkpoint_seconds=settings.checkpoint_seconds,
+        RunOptions.from_settings(settings),
     )
     model = pretrained.PretrainedLanguageModel(
         architecture, settings.direction, tokenizer, weights

@@ -65,12 +65,7 @@ def train_language_model(
     validation_corpus,
     recipe,
     directory,
-    *,
-    direction="forward",
-    seed=0,
-    policy="float32",
-    strategy=None,
-    checkpoint_seconds=120.0,
+    options,
 ):
     """Trains a language model, resuming where a killed run stopped.
 
@@ -82,26 +77,21 @@ def train_language_model(
         validation_corpus: `TokenizedCorpus`, or `None`.
         recipe: `LanguageModelRecipe`.
         directory: Folder for the training state and TensorBoard logs.
-        direction: `"forward"` or `"backward"`.
-        seed: Int.
-        policy: Keras dtype policy.
-        strategy: Optional `tf.distribute.Strategy`.
-        checkpoint_seconds: Float, time between saved training states.
+        options: `RunOptions`.
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
     """
-    import tensorflow as tf
-
-    strategy = strategy or tf.distribute.get_strategy()
     directory = pathlib.Path(directory)
-    backward = direction == "backward"
-    replicas = strategy.num_replicas_in_sync
+    replicas = options.num_replicas
     rows = _rows_per_replica(
         recipe.batch_size, replicas, train_corpus, validation_corpus
     )
     stream = LanguageModelStream(
-        train_corpus, rows * replicas, backward=backward, seed=seed
+        train_corpus,
+        rows * replicas,
+        backward=options.backward,
+        seed=options.seed,
     )
     total_steps = recipe.epochs * stream.steps_per_epoch
     reports = recipe.epochs
@@ -113,8 +103,8 @@ def train_language_model(
     # Equal parts; at most `reports - 1` steps of the whole are left out.
     steps_per_report = total_steps // reports
 
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
+    keras.utils.set_random_seed(options.seed)
+    with options.strategy.scope():
         model = models.LanguageModel(
             vocabulary_size,
             architecture,
@@ -125,7 +115,7 @@ def train_language_model(
             activation_l2=recipe.activation_l2,
             temporal_l2=recipe.temporal_l2,
             sample_size=recipe.sample_size or None,
-            dtype=policy,
+            dtype=options.policy,
         )
         model.build()
         variables = models.language_model_weights(model)
@@ -143,14 +133,14 @@ def train_language_model(
             )
         )
     state = training.TrainingState(
-        directory / "training_state.npz", checkpoint_seconds
+        directory / "training_state.npz", options.checkpoint_seconds
     )
     if state.restore(model):
         _log.info("%s: resumed at step %d", directory.name, state.step)
     fit = {}
     if validation_corpus is not None:
         evaluation = LanguageModelStream(
-            validation_corpus, rows * replicas, backward=backward
+            validation_corpus, rows * replicas, backward=options.backward
         )
         fit = {
             "validation_data": evaluation.dataset(),
@@ -166,7 +156,7 @@ def train_language_model(
         callbacks=[
             GroupRates(optimizers, state, directory / "logs" / "train"),
             Progress(
-                f"{direction} language model",
+                f"{options.direction} language model",
                 state,
                 reports * steps_per_report,
                 tokens_per_step=tokens,

@@ -9,13 +9,14 @@ import time
 import numpy as np
 
 from serving.saved_model import export_classifier
-from trainers import command_line, hardware
+from trainers import command_line
 from trainers.classifier_stage import train_classifier
 from trainers.language_model_stage import (
     LanguageModelRecipe,
     train_language_model,
 )
 from trainers.report import Predictions, write_report
+from trainers.run_options import RunOptions
 from trainers.task_text import weights_for
 from ulmfit_tf import pretrained
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
@@ -44,22 +45,15 @@ def run_classifier(task, recipe, settings, directory):
     _remove_unfinished(directory)
     dataset, tokenizer = task.dataset, task.tokenizer
     vocabulary_size = len(tokenizer.vocabulary)
-    policy = hardware.dtype_policy(settings.precision)
-    strategy = hardware.distribution(settings.strategy)
+    run_options = RunOptions.from_settings(settings)
     _log.info(
         "computing in %s on %d device(s)",
-        policy,
-        strategy.num_replicas_in_sync,
+        run_options.policy,
+        run_options.num_replicas,
     )
     weights, records = {}, {}
     for direction in task.directions:
-        options = {
-            "direction": direction,
-            "seed": settings.seed,
-            "policy": policy,
-            "strategy": strategy,
-            "checkpoint_seconds": settings.checkpoint_seconds,
-        }
+        options = dataclasses.replace(run_options, direction=direction)
         stage = _Stages(directory / direction, records, direction)
         language_model = task.language_models[direction]
         encoder = (
@@ -79,7 +73,7 @@ def run_classifier(task, recipe, settings, directory):
                 _language_model_recipe(
                     recipe, vocabulary_size, bool(language_model)
                 ),
-                **options,
+                options=options,
             )
         weights[direction] = stage.run(
             "classifier",
@@ -91,7 +85,7 @@ def run_classifier(task, recipe, settings, directory):
             (task.train, dataset.train_labels),
             (task.validation, task.validation_labels),
             recipe,
-            **options,
+            options=options,
         )
     classifier = pretrained.TrainedClassifier(
         dataset.classes,
@@ -165,7 +159,7 @@ class _Stages:
         self.records = records
         self.direction = direction
 
-    def run(self, name, train, *arguments, **options):
+    def run(self, name, train, *arguments, options):
         result = self.directory / f"{name}.npz"
         log = self.directory / f"{name}.json"
         if result.exists():
@@ -174,9 +168,7 @@ class _Stages:
                 weights = {key: file[key] for key in file.files}
             records = command_line.read_json(log)
         else:
-            weights, records = train(
-                *arguments, self.directory / name, **options
-            )
+            weights, records = train(*arguments, self.directory / name, options)
             command_line.write_json(log, records)
             _write_arrays(result, weights)
         self.records[f"{self.direction}_{name}"] = records
