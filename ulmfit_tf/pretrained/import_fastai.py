@@ -8,10 +8,13 @@ import contextlib
 import hashlib
 import io
 import json
+import lzma
 import pathlib
 import re
 import sys
+import tarfile
 import tempfile
+import zlib
 
 from ulmfit_tf.data.archives import read_members
 from ulmfit_tf.data.errors import DataError
@@ -27,7 +30,7 @@ _MEMBERS = re.compile(r"(?:.*/)?(?!\._)[^/]*\.(?:pth|pt|h5|pkl)")
 # A 60,000-word model of 1,152 units with its optimizer's state is 0.6 GB.
 _LARGEST_WEIGHTS = 4 << 30
 _L = "fastcore.foundation.L"
-_VOCABULARY_NAMES = (_L, "builtins.int", "__builtin__.int")
+_VOCABULARY_NAMES = (_L, "builtins.int", "__builtin__.int", "__builtin__.long")
 
 _CARD = """# {name}, {direction}
 
@@ -184,11 +187,9 @@ def _open_files(paths, stack):
                 "(.pth) and the vocabulary (.pkl)."
             )
         if name.endswith(_ARCHIVES):
-            for member, content in read_members(path, _MEMBERS):
-                kind = _kind(member)
-                found[kind].append(
-                    (f"{path.name}:{member}", _copy(content, member, stack))
-                )
+            for member, file in _read_archive(path, stack):
+                name = f"{path.name}:{member}"
+                found[_kind(member)].append((name, file))
         elif kind := _kind(name):
             file = stack.enter_context(open_binary(path))
             if kind == "vocabulary":
@@ -209,6 +210,18 @@ def _open_files(paths, stack):
     return found["weights"][0], found["vocabulary"][0]
 
 
+def _read_archive(path, stack):
+    """Yields the names and contents of an archive's files of a model."""
+    try:
+        for member, content in read_members(path, _MEMBERS):
+            yield member, _copy(content, member, stack)
+    except (EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(
+            f"`{path}` is damaged or cut short: {error}. Delete it and fetch "
+            "it again."
+        ) from error
+
+
 def _kind(name):
     name = str(name).lower()
     if name.endswith(".pkl"):
@@ -220,10 +233,8 @@ def _copy(content, name, stack):
     """Copies a stream to a file that can be sought in, up to a limit."""
     is_vocabulary = _kind(name) == "vocabulary"
     limit = MAX_BYTES if is_vocabulary else _LARGEST_WEIGHTS
-    if is_vocabulary:
-        file = io.BytesIO()
-    else:
-        file = stack.enter_context(tempfile.TemporaryFile())
+    new_file = io.BytesIO if is_vocabulary else tempfile.TemporaryFile
+    file = stack.enter_context(new_file())
     while block := content.read(1 << 20):
         if file.tell() + len(block) > limit:
             raise DataError(
