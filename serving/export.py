@@ -37,7 +37,7 @@ def main(argv):
     from ulmfit_tf.pretrained import TrainedClassifier
 
     try:
-        classifier = TrainedClassifier.load(source)
+        classifier = TrainedClassifier.from_preset(source)
     except (ValueError, OSError) as error:
         raise command_line.UserError(str(error)) from error
     output = pathlib.Path(arguments.output or run_dir / "saved_model")

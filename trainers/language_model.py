@@ -150,7 +150,7 @@ def main(argv):
     )
     model_directory = directory / settings.direction
     if not model_directory.exists():
-        model.save(model_directory)
+        model.save_to_preset(model_directory)
     figures = {
         "corpus": settings.corpus,
         "direction": settings.direction,

@@ -30,7 +30,7 @@ def parse_arguments(argv):
 def main(argv):
     """Returns perplexities, token and word counts and the unknown rate."""
     arguments = parse_arguments(argv)
-    from ulmfit_tf import data, models, pretrained, text
+    from ulmfit_tf import data, pretrained, text
     from ulmfit_tf.data.lm_stream import LanguageModelStream
     from ulmfit_tf.data.token_cache import tokenize_corpus
 
@@ -54,13 +54,7 @@ def main(argv):
         arguments.batch_size,
         backward=arguments.direction == "backward",
     )
-    model = models.LanguageModel(
-        len(source.tokenizer.vocabulary),
-        source.architecture,
-        batch_size=arguments.batch_size,
-    )
-    model.build()
-    models.set_weights(models.language_model_weights(model), source.weights)
+    model = source.build(arguments.batch_size)
     model.compile()
     logs = model.evaluate(
         stream.dataset(),

@@ -100,7 +100,7 @@ def run_classifier(task, recipe, settings, directory):
         {"dataset": dataset.name, "seed": settings.seed},
     )
     if not (directory / "classifier").exists():
-        classifier.save(directory / "classifier")
+        classifier.save_to_preset(directory / "classifier")
     on_validation = Predictions.of(
         "validation",
         classifier,

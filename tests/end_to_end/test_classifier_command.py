@@ -70,7 +70,7 @@ def language_model(tmp_path_factory):
         "forward",
         text.WordTokenizer(vocabulary),
         models.get_weights(models.language_model_weights(model)),
-    ).save(folder)
+    ).save_to_preset(folder)
     return folder
 
 
@@ -159,7 +159,9 @@ def test_the_saved_model_answers_raw_text_in_a_bare_process(
     finally:
         os.rename(moved, uninterrupted["saved_model"])
     run_dir = pathlib.Path(uninterrupted["run_dir"])
-    classifier = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    classifier = pretrained.TrainedClassifier.from_preset(
+        run_dir / "classifier"
+    )
     expected = classifier.predict(texts[:3])
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
     assert labels == [classifier.classes[i] for i in expected.argmax(1)]

@@ -1,5 +1,6 @@
 """Model directories come back as they were saved, or say what is wrong."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -78,7 +79,7 @@ def assert_same(one, other, **kwargs):
 
 
 def test_a_language_model_comes_back(language_model, tmp_path):
-    language_model.save(tmp_path / "deep" / "model", "# A card\n")
+    language_model.save_to_preset(tmp_path / "deep" / "model", "# A card\n")
     loaded = load_pretrained(tmp_path / "deep" / "model")
     assert_same(loaded.weights, language_model.weights, rtol=0)
     assert loaded.architecture == ARCHITECTURE
@@ -88,17 +89,21 @@ def test_a_language_model_comes_back(language_model, tmp_path):
     card = tmp_path / "deep" / "model" / "model_card.md"
     assert card.read_text() == "# A card\n"
     assert os.listdir(tmp_path / "deep") == ["model"]
-    model = models.LanguageModel(len(vocabulary), loaded.architecture, 1)
-    model.build()
-    variables = models.language_model_weights(model)
-    models.set_weights(variables, loaded.weights)
+    variables = models.language_model_weights(loaded.build(batch_size=1))
     assert_same(models.get_weights(variables), language_model.weights)
+
+
+def test_a_shipped_model_by_its_name():
+    model = PretrainedLanguageModel.from_preset("compact")
+    assert model.architecture == models.ARCHITECTURES["compact"]
+    with pytest.raises(ValueError, match=r"There is no pretrained.*compact"):
+        PretrainedLanguageModel.from_preset("compacted")
 
 
 def test_half_precision_halves_the_file(language_model, tmp_path):
     sizes = {}
     for dtype in ("float32", "float16"):
-        language_model.save(tmp_path / dtype, dtype=dtype)
+        language_model.save_to_preset(tmp_path / dtype, dtype=dtype)
         with np.load(tmp_path / dtype / "weights.npz") as file:
             assert {file[name].dtype for name in file.files} == {
                 np.dtype(dtype)
@@ -109,15 +114,102 @@ def test_half_precision_halves_the_file(language_model, tmp_path):
     assert_same(loaded.weights, language_model.weights, rtol=1e-3)
 
 
+def test_int8_has_a_scale_a_row(language_model, tmp_path):
+    language_model.save_to_preset(tmp_path / "model", dtype="int8")
+    loaded = load_pretrained(tmp_path / "model")
+    with np.load(tmp_path / "model" / "weights.npz") as file:
+        matrices = {name for name in file.files if file[name].dtype == "int8"}
+    assert matrices == {
+        name for name, w in language_model.weights.items() if w.ndim == 2
+    }
+    assert loaded.weights.keys() == language_model.weights.keys()
+    for name, array in language_model.weights.items():
+        assert loaded.weights[name].dtype == np.float32
+        if name not in matrices:
+            np.testing.assert_allclose(loaded.weights[name], array, rtol=1e-3)
+            continue
+        # To half a step of the row, whose largest weight is 127 steps.
+        steps = np.abs(array).max(1, keepdims=True) / 127
+        difference = np.abs(loaded.weights[name] - array)
+        assert np.all(difference <= 0.501 * steps)
+
+
+def test_a_row_of_zeros_stays_one():
+    weights = {"embedding": np.array([[0, 0], [127, -64]], "float32")}
+    stored = directories.encode_weights(weights, "int8")
+    np.testing.assert_array_equal(
+        stored["embedding"], [[0, 0], [127, -64]], strict=False
+    )
+    np.testing.assert_array_equal(stored["embedding:scales"], [[1], [1]])
+
+
+def test_other_types_are_refused(language_model, tmp_path):
+    with pytest.raises(ValueError, match="`dtype` must be one of"):
+        language_model.save_to_preset(tmp_path / "model", dtype="int4")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_format_before_int8_is_read(language_model, tmp_path):
+    language_model.save_to_preset(tmp_path / "model")
+    edit(tmp_path / "model", version=1)
+    loaded = load_pretrained(tmp_path / "model")
+    assert_same(loaded.weights, language_model.weights, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"architecture": {"embedding_units": 4}}, "damaged.*hidden_units"),
+        ({"architecture": [4, 5, 2]}, "damaged"),
+        (
+            {
+                "architecture": {
+                    "embedding_units": 4,
+                    "hidden_units": 6,
+                    "num_layers": 2,
+                }
+            },
+            "not of Architecture.*hidden_units=6",
+        ),
+        (
+            {
+                "architecture": {
+                    "embedding_units": 4,
+                    "hidden_units": 5,
+                    "num_layers": 3,
+                }
+            },
+            "they differ in 'lstm_2/",
+        ),
+    ],
+)
+def test_a_config_of_another_model(language_model, tmp_path, changes, message):
+    language_model.save_to_preset(tmp_path / "model")
+    edit(tmp_path / "model", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("field", ["architecture", "direction", "sha256"])
+def test_a_config_that_lacks_a_field(language_model, tmp_path, field):
+    language_model.save_to_preset(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    del config[field]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"damaged: `{field}` is missing"):
+        load_pretrained(tmp_path / "model")
+
+
 def test_a_folder_of_directions(language_model, tmp_path):
-    language_model.save(tmp_path / "both" / "forward")
+    language_model.save_to_preset(tmp_path / "both" / "forward")
     backward = PretrainedLanguageModel(
         ARCHITECTURE,
         "backward",
         language_model.tokenizer,
         {name: 2 * array for name, array in language_model.weights.items()},
     )
-    backward.save(tmp_path / "both" / "backward")
+    backward.save_to_preset(tmp_path / "both" / "backward")
     for direction, factor in (("forward", 1), ("backward", 2)):
         loaded = load_pretrained([tmp_path / "both"], direction)
         assert loaded.direction == direction
@@ -131,7 +223,7 @@ def test_a_folder_of_directions(language_model, tmp_path):
 
 
 def test_no_model_of_the_direction(language_model, tmp_path):
-    language_model.save(tmp_path / "model")
+    language_model.save_to_preset(tmp_path / "model")
     with pytest.raises(ValueError, match=r"Found: .*model \(forward\)"):
         load_pretrained(tmp_path / "model", "backward")
     with pytest.raises(ValueError, match="Found: none"):
@@ -142,7 +234,7 @@ def test_a_directory_that_exists_is_left_alone(language_model, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.txt").write_text("precious")
     with pytest.raises(FileExistsError, match="left as it is"):
-        language_model.save(tmp_path / "model")
+        language_model.save_to_preset(tmp_path / "model")
     assert os.listdir(tmp_path / "model") == ["mine.txt"]
 
 
@@ -154,14 +246,14 @@ def test_a_death_while_saving_leaves_nothing(
 
     monkeypatch.setattr(directories.os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        language_model.save(tmp_path / "model")
+        language_model.save_to_preset(tmp_path / "model")
     assert os.listdir(tmp_path) == []
 
 
 @pytest.fixture(scope="module")
 def saved(classifier, tmp_path_factory):
     directory = tmp_path_factory.mktemp("classifier") / "model"
-    classifier.save(directory)
+    classifier.save_to_preset(directory)
     return directory
 
 
@@ -176,7 +268,7 @@ def edit(directory, **changes):
 
 
 def test_a_classifier_comes_back(classifier, saved):
-    loaded = TrainedClassifier.load(saved)
+    loaded = TrainedClassifier.from_preset(saved)
     assert loaded.classes == classifier.classes
     assert loaded.settings == SETTINGS
     assert loaded.information == classifier.information
@@ -193,10 +285,10 @@ def test_damage_is_noticed(copy):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"weights.npz` is missing or damag"):
-        TrainedClassifier.load(copy)
+        TrainedClassifier.from_preset(copy)
     path.unlink()
     with pytest.raises(ValueError, match=r"weights.npz` is missing or damag"):
-        TrainedClassifier.load(copy)
+        TrainedClassifier.from_preset(copy)
 
 
 def test_every_file_of_the_tokenizer_is_checked(copy):
@@ -206,15 +298,51 @@ def test_every_file_of_the_tokenizer_is_checked(copy):
         content = (copy / name).read_bytes()
         (copy / name).write_bytes(content[:-1])
         with pytest.raises(ValueError, match=f"{name}` is missing or damag"):
-            TrainedClassifier.load(copy)
+            TrainedClassifier.from_preset(copy)
         (copy / name).write_bytes(content)
-    TrainedClassifier.load(copy)
+    TrainedClassifier.from_preset(copy)
 
 
 def test_newer_formats_are_refused(copy):
     edit(copy, version=99)
     with pytest.raises(ValueError, match="version 99.*Update ulmfit_tf"):
-        TrainedClassifier.load(copy)
+        TrainedClassifier.from_preset(copy)
+    for version in (None, 0, "1", True, 1.5):
+        edit(copy, version=version)
+        with pytest.raises(ValueError, match="damaged: its version is"):
+            TrainedClassifier.from_preset(copy)
+
+
+@pytest.mark.parametrize(
+    "hashes",
+    [None, [], {}, {"weights.npz": "0"}, {"tokenizer.json": "0"}],
+)
+def test_hashes_that_leave_files_out(copy, hashes):
+    edit(copy, sha256=hashes)
+    with pytest.raises(ValueError, match="damaged: `sha256` does not name"):
+        TrainedClassifier.from_preset(copy)
+
+
+def test_hashes_of_files_elsewhere(copy):
+    hashes = json.loads((copy / "config.json").read_text())["sha256"]
+    edit(copy, sha256={**hashes, "../secret.txt": "0"})
+    with pytest.raises(ValueError, match="damaged: `sha256` does not name"):
+        TrainedClassifier.from_preset(copy)
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "vocabulary.txt"])
+def test_files_that_are_not_what_they_are_called(copy, name):
+    """Though their hashes are right, or they have none."""
+    hashes = json.loads((copy / "config.json").read_text())["sha256"]
+    del hashes["vocabulary.txt"]
+    (copy / name).unlink()
+    if name == "weights.npz":
+        (copy / name).write_bytes(b"PK but no archive")
+        content = (copy / name).read_bytes()
+        hashes[name] = hashlib.sha256(content).hexdigest()
+    edit(copy, sha256=hashes)
+    with pytest.raises(ValueError, match="cannot be read as a model"):
+        TrainedClassifier.from_preset(copy)
 
 
 def test_other_models_are_refused(copy):
@@ -222,7 +350,7 @@ def test_other_models_are_refused(copy):
         load_pretrained(copy)
     edit(copy, format="somebody.else")
     with pytest.raises(ValueError, match="'somebody.else', not"):
-        TrainedClassifier.load(copy)
+        TrainedClassifier.from_preset(copy)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "3"])
@@ -231,7 +359,7 @@ def test_other_folders_are_refused(copy, content):
     if content is not None:
         (copy / "config.json").write_text(content)
     with pytest.raises(ValueError, match="config.json"):
-        TrainedClassifier.load(copy)
+        TrainedClassifier.from_preset(copy)
 
 
 TEXTS = [

@@ -131,7 +131,7 @@ def test_a_users_mistake_ends_with_status_2(arguments, message):
 
 @pytest.mark.slow
 def test_the_command_exports_a_run(classifier, tmp_path):
-    classifier.save(tmp_path / "run" / "classifier")
+    classifier.save_to_preset(tmp_path / "run" / "classifier")
     (tmp_path / "run" / "metrics.json").write_text('{"test_error": 3.5}')
     process = subprocess.run(
         [

@@ -36,7 +36,7 @@ class TrainedClassifier:
     weights: dict
     information: dict = dataclasses.field(default_factory=dict)
 
-    def save(self, directory):
+    def save_to_preset(self, directory):
         """Writes the classifier to a new directory, whole or not at all."""
         config = {
             "format": _FORMAT,
@@ -53,14 +53,16 @@ class TrainedClassifier:
         write_model(directory, config, self.tokenizer, arrays)
 
     @classmethod
-    def load(cls, directory):
-        """Loads a classifier that `save` wrote.
+    def from_preset(cls, directory):
+        """Loads a classifier that `save_to_preset` wrote.
 
         Raises:
             ValueError: If the directory holds something else, a newer format
                 or a damaged file.
         """
-        config, tokenizer, arrays = read_model(directory, _FORMAT, _VERSION)
+        config, tokenizer, arrays = read_model(
+            directory, _FORMAT, _VERSION, ("classes", "settings", "information")
+        )
         weights = {}
         for key, array in arrays.items():
             direction, name = key.split("/", 1)

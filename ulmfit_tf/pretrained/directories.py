@@ -6,10 +6,14 @@ import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
 
 import numpy as np
 
 from ulmfit_tf import text
+
+_DTYPES = ("float32", "float16", "int8")
+_SCALES = ":scales"
 
 
 def write_model(directory, config, tokenizer, weights, other_files=()):
@@ -19,7 +23,7 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
         directory: Path that does not exist yet.
         config: Dict, JSON-serializable, with `format` and `version`.
         tokenizer: Tokenizer to store with the model.
-        weights: Dict of arrays by name.
+        weights: Dict of arrays by name, as `encode_weights` returns it.
         other_files: Pairs of a file name and its text.
 
     Raises:
@@ -51,8 +55,14 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
         raise
 
 
-def read_model(directory, expected_format, expected_version):
+def read_model(directory, expected_format, newest_version, fields=()):
     """Reads what `write_model` wrote and checks it.
+
+    Args:
+        directory: Path.
+        expected_format: Str, what `format` in the config must be.
+        newest_version: Int, the newest `version` that can be read.
+        fields: Names of what else the config must have.
 
     Returns:
         `(config, tokenizer, weights)`; the weights in float32.
@@ -75,21 +85,95 @@ def read_model(directory, expected_format, expected_version):
             f"`{directory}` does not hold what is needed: `format` in its "
             f"config.json is {found!r}, not {expected_format!r}."
         )
-    if config.get("version") != expected_version:
+    version = config.get("version")
+    if type(version) is int and version > newest_version:
         raise ValueError(
-            f"`{directory}` has format version {config.get('version')!r}; "
-            f"this release reads version {expected_version}. Update ulmfit_tf."
+            f"`{directory}` has format version {version}; this release reads "
+            f"up to version {newest_version}. Update ulmfit_tf."
         )
-    for name, expected in config["sha256"].items():
+    if type(version) is not int or version < 1:
+        raise _damaged(directory, f"its version is {version!r}")
+    for field in ("sha256", *fields):
+        if field not in config:
+            raise _damaged(directory, f"`{field}` is missing")
+    _check_hashes(directory, config["sha256"])
+    try:
+        with np.load(directory / "weights.npz", allow_pickle=False) as file:
+            weights = _decode_weights({name: file[name] for name in file.files})
+        tokenizer = text.load_tokenizer(directory)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"`{directory}` cannot be read as a model: {error}. Fetch it again."
+        ) from error
+    return config, tokenizer, weights
+
+
+def encode_weights(weights, dtype="float32"):
+    """Returns weights as they are stored.
+
+    `"int8"` stores matrices as whole numbers with one float32 scale a row,
+    the row's largest absolute value over 127, and all else in float16. On the
+    shipped model that is half of float16's size at the same perplexity.
+
+    Args:
+        weights: Dict of float32 arrays by name.
+        dtype: `"float32"`, `"float16"` or `"int8"`.
+
+    Raises:
+        ValueError: If `dtype` is another.
+    """
+    if dtype not in _DTYPES:
+        raise ValueError(
+            f"`dtype` must be one of {', '.join(_DTYPES)}. Received: {dtype!r}."
+        )
+    if dtype != "int8":
+        return {name: array.astype(dtype) for name, array in weights.items()}
+    stored = {}
+    for name, array in weights.items():
+        if array.ndim < 2:
+            stored[name] = array.astype("float16")
+            continue
+        scales = np.abs(array).max(axis=1, keepdims=True) / 127
+        # A row of zeros has no scale; any other is as good.
+        scales = np.where(scales > 0, scales, 1).astype("float32")
+        stored[name] = np.round(array / scales).astype("int8")
+        stored[name + _SCALES] = scales
+    return stored
+
+
+def _decode_weights(stored):
+    weights = {}
+    for name, array in stored.items():
+        if name.endswith(_SCALES):
+            continue
+        weights[name] = array.astype("float32")
+        if array.dtype == np.int8:
+            weights[name] *= stored[name + _SCALES]
+    return weights
+
+
+def _check_hashes(directory, hashes):
+    """Raises `ValueError` unless the files are those that were written."""
+    if (
+        not isinstance(hashes, dict)
+        or not {"weights.npz", "tokenizer.json"} <= set(hashes)
+        or any(pathlib.PurePath(name).name != name for name in hashes)
+    ):
+        raise _damaged(directory, "`sha256` does not name the model's files")
+    for name, expected in hashes.items():
         path = directory / name
-        if not path.exists() or _sha256(path) != expected:
+        if not path.is_file() or _sha256(path) != expected:
             raise ValueError(
                 f"`{path}` is missing or damaged: its SHA-256 is not the "
                 f"{expected} that config.json names. Fetch the model again."
             )
-    with np.load(directory / "weights.npz", allow_pickle=False) as file:
-        weights = {name: file[name].astype("float32") for name in file.files}
-    return config, text.load_tokenizer(directory), weights
+
+
+def _damaged(directory, what):
+    return ValueError(
+        f"`{directory / 'config.json'}` is damaged: {what}. Fetch the model "
+        "again."
+    )
 
 
 def _sha256(path):

@@ -141,7 +141,7 @@ def import_files(sources, output, direction=None):
             hidden_units=model.architecture.hidden_units,
             num_layers=model.architecture.num_layers,
         )
-    model.save(output, card)
+    model.save_to_preset(output, card)
     return {
         "language_model": str(output),
         "direction": direction,

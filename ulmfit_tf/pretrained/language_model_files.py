@@ -4,10 +4,15 @@ import dataclasses
 import pathlib
 
 from ulmfit_tf import models
-from ulmfit_tf.pretrained.directories import read_model, write_model
+from ulmfit_tf.pretrained.directories import (
+    encode_weights,
+    read_model,
+    write_model,
+)
 
 _FORMAT = "ulmfit_tf.language_model"
-_VERSION = 1
+# 1: float32 or float16 weights. 2: int8 ones too.
+_VERSION = 2
 _SHIPPED = pathlib.Path(__file__).parent / "shipped"
 
 
@@ -28,13 +33,27 @@ class PretrainedLanguageModel:
     tokenizer: object
     weights: dict
 
-    def save(self, directory, model_card="", dtype="float32"):
+    @classmethod
+    def from_preset(cls, preset, direction="forward"):
+        """Loads a language model; see `load_pretrained`.
+
+        Args:
+            preset: Name of a shipped model, or path of a model directory.
+            direction: `"forward"` or `"backward"`.
+
+        Example:
+            >>> source = PretrainedLanguageModel.from_preset("compact")
+            >>> model = source.build(batch_size=16)
+        """
+        return load_pretrained([preset], direction)
+
+    def save_to_preset(self, directory, model_card="", dtype="float32"):
         """Writes the model to a new directory, whole or not at all.
 
         Args:
             directory: Path that does not exist yet.
             model_card: Str, Markdown.
-            dtype: `"float32"` or `"float16"`, the weights' type on disk.
+            dtype: `"float32"`, `"float16"` or `"int8"`, see `encode_weights`.
         """
         config = {
             "format": _FORMAT,
@@ -46,9 +65,26 @@ class PretrainedLanguageModel:
             directory,
             config,
             self.tokenizer,
-            {name: array.astype(dtype) for name, array in self.weights.items()},
+            encode_weights(self.weights, dtype),
             [("model_card.md", model_card)],
         )
+
+    def build(self, batch_size, **kwargs):
+        """Returns a `models.LanguageModel` with these weights.
+
+        Args:
+            batch_size: Int, streams read in parallel.
+            **kwargs: Other arguments of `models.LanguageModel`.
+        """
+        model = models.LanguageModel(
+            len(self.tokenizer.vocabulary),
+            self.architecture,
+            batch_size=batch_size,
+            **kwargs,
+        )
+        model.build()
+        models.set_weights(models.language_model_weights(model), self.weights)
+        return model
 
 
 def load_pretrained(names, direction="forward"):
@@ -71,14 +107,15 @@ def load_pretrained(names, direction="forward"):
         names = [names]
     found = []
     for directory in _candidates(names):
-        config, tokenizer, weights = read_model(directory, _FORMAT, _VERSION)
+        config, tokenizer, weights = read_model(
+            directory, _FORMAT, _VERSION, ("architecture", "direction")
+        )
         found.append(f"{directory} ({config['direction']})")
         if config["direction"] == direction:
+            architecture = _architecture(directory, config["architecture"])
+            _check_shapes(directory, architecture, tokenizer, weights)
             return PretrainedLanguageModel(
-                models.Architecture(**config["architecture"]),
-                direction,
-                tokenizer,
-                weights,
+                architecture, direction, tokenizer, weights
             )
     shipped = sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
     raise ValueError(
@@ -99,3 +136,41 @@ def _candidates(names):
             if not parts and (root / "config.json").exists():
                 parts = [root]
             yield from parts
+
+
+def _architecture(directory, sizes):
+    try:
+        return models.Architecture(**sizes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{directory / 'config.json'}` is damaged: {error} Fetch the "
+            "model again."
+        ) from error
+
+
+def _check_shapes(directory, architecture, tokenizer, weights):
+    """Raises `ValueError` unless config, vocabulary and weights agree."""
+    size = len(tokenizer.vocabulary)
+    features = architecture.embedding_units
+    expected = {"embedding": (size, features), "decoder/bias": (size,)}
+    for index in range(1, architecture.num_layers + 1):
+        is_last = index == architecture.num_layers
+        units = (
+            architecture.embedding_units
+            if is_last
+            else architecture.hidden_units
+        )
+        expected |= {
+            f"lstm_{index}/kernel": (features, 4 * units),
+            f"lstm_{index}/recurrent_kernel": (units, 4 * units),
+            f"lstm_{index}/bias": (4 * units,),
+        }
+        features = units
+    found = {name: array.shape for name, array in weights.items()}
+    if found != expected:
+        wrong = sorted(set(found.items()) ^ set(expected.items()))
+        raise ValueError(
+            f"`{directory}`: the weights are not of {architecture} with "
+            f"{size} words; they differ in {wrong[0][0]!r}. config.json or "
+            "the weights are another model's: fetch the model again."
+        )
