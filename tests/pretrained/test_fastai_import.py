@@ -16,7 +16,8 @@ import pytest
 from ulmfit_tf import models, text
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.pretrained import fastai_format, load_pretrained
-from ulmfit_tf.pretrained.import_fastai import import_files, main, read_words
+from ulmfit_tf.pretrained.fastai_vocabulary import read_words
+from ulmfit_tf.pretrained.import_fastai import import_files, main
 from ulmfit_tf.pretrained.torch_reader import TorchFile
 from ulmfit_tf.pretrained.torch_writer import write_state_dict
 
@@ -231,6 +232,11 @@ def test_other_vocabularies_are_refused(value):
         read_words(io.BytesIO(pickle.dumps(value)), "itos")
 
 
+def test_an_exported_learner_is_refused():
+    with pytest.raises(DataError, match="whole learner"):
+        read_words(io.BytesIO(golden_bytes("v2_fwd.pth")), "export.pkl")
+
+
 def state_of(units=(5, 4), features=4, size=12, **changes):
     """A language model's arrays by fastai's names, and changes to them."""
     rng = np.random.default_rng(0)
@@ -376,7 +382,7 @@ def test_cased_vocabularies_are_told():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (words_of(11), "weights for 12 words.*has 11"),
+        (words_of(11), "has 11 words.*for 12"),
         ([*"abcdefghijkl"], "no `xxunk`"),
         ([*text.SPECIAL_TOKENS, "▁the", "▁cat", "s"], "SentencePiece"),
     ],
@@ -440,7 +446,7 @@ def test_the_command_in_a_process_of_its_own(tmp_path):
         (["v2_fwd.pth", "v1_bwd.pth", "v2_itos.pkl"], "found v2_fwd.pth, v1"),
         (["v2_logits.npz", "v2_itos.pkl"], "neither an archive"),
         (["."], "no file"),
-        (["v2_fwd.pth", "v1_itos.pkl"], "32 words.*has 18"),
+        (["v2_fwd.pth", "v1_itos.pkl"], "v1_itos.pkl. has 18 words.*for 32"),
     ],
 )
 def test_mistakes_end_with_one_message(tmp_path, capsys, names, message):

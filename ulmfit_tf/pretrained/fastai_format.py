@@ -1,4 +1,4 @@
-"""fastai's names, shapes and vocabularies, and ours."""
+"""fastai's names and shapes of weights, and ours."""
 
 import dataclasses
 import re
@@ -7,19 +7,10 @@ import numpy as np
 
 from ulmfit_tf import models, text
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.pretrained.fastai_vocabulary import is_cased, our_vocabulary
 from ulmfit_tf.pretrained.language_model_files import PretrainedLanguageModel
 
-# Names of fastai 0.7, which the authors' own models have.
-_OLD_SPECIAL_TOKENS = {
-    "_unk_": "xxunk",
-    "_pad_": "xxpad",
-    "xbos": "xxbos",
-    "xfld": "xxfld",
-    "tk_rep": "xxrep",
-    "tk_wrep": "xxwrep",
-    "t_up": "xxup",
-}
-# Copies of the embedding, and the state of a language model's decoder.
+# Copies of the embedding.
 _COPIES = re.compile(
     r"(0\.)?(encoder_dp\.emb|encoder_with_dropout\.embed)\.weight"
 )
@@ -59,22 +50,21 @@ def import_language_model(weights, words, direction, where):
             returns it.
         words: List of str, fastai's `itos`.
         direction: `"forward"` or `"backward"`.
-        where: What the weights come from, for messages.
+        where: What the words come from, for messages.
 
     Returns:
         An `Imported`.
 
     Raises:
-        DataError: If the weights are no tied, one-directional AWD-LSTM, or
-            the vocabulary is not theirs.
+        DataError: If the vocabulary is not fastai's, or not the weights'.
     """
-    vocabulary, source_ids = _vocabulary(words, where)
+    vocabulary, source_ids = our_vocabulary(words, where)
     embedding = weights["embedding"]
     if len(words) != len(embedding):
         raise DataError(
-            f"`{where}` has weights for {len(embedding)} words, and its "
-            f"vocabulary has {len(words)}. Give the vocabulary that was saved "
-            "with these weights."
+            f"`{where}` has {len(words)} words, and the weights are for "
+            f"{len(embedding)}. Give the vocabulary that was saved with the "
+            "weights."
         )
     notes = []
     missing = [vocabulary[i] for i in np.flatnonzero(source_ids < 0)]
@@ -83,7 +73,7 @@ def import_language_model(weights, words, direction, where):
             f"fastai's vocabulary lacks {', '.join(missing)}; they start at "
             "the mean of all words."
         )
-    lowercase = not _is_cased(words)
+    lowercase = not is_cased(words)
     if not lowercase:
         notes.append("The vocabulary is cased, so the tokenizer is.")
     bias = weights.get("decoder/bias")
@@ -122,7 +112,7 @@ def read_weights(file, where):
         without `decoder/bias` if fastai's has none.
 
     Raises:
-        DataError: See `import_language_model`.
+        DataError: If they are no tied, one-directional AWD-LSTM.
     """
     state = file.state_dict()
     layers, tensors = {}, {}
@@ -291,53 +281,3 @@ def _refusal(where, names, unknown):
         f"`{where}` cannot be imported. {reason}. It has, for example: "
         f"{', '.join(strange) or 'no weights'}."
     )
-
-
-def _vocabulary(words, where):
-    """Returns our `Vocabulary` and fastai's id of each of its tokens.
-
-    The special tokens go to the front, in our order (fastai 1 has another);
-    the rest keeps its order. Words that our tokenizer can never produce
-    (line breaks, the shadowed one of two equal words) keep their weights
-    under a name of their own, so that probabilities stay what they were.
-    """
-    words = [_OLD_SPECIAL_TOKENS.get(word, word) for word in words]
-    # Of equal words fastai looks up the last.
-    ids = {word: index for index, word in enumerate(words)}
-    if "xxunk" not in ids:
-        raise DataError(
-            f"`{where}`: the vocabulary has no `xxunk`, so it is not "
-            "fastai's. Give the `itos.pkl` that was saved with the weights."
-        )
-    pieces = sum(word.startswith("▁") for word in words)
-    if pieces > len(words) / 10:
-        raise DataError(
-            f"`{where}`: {pieces} of the {len(words)} words begin with `▁`: "
-            "the vocabulary is of SentencePiece pieces. Only models of words "
-            "can be imported."
-        )
-    tokens, source_ids, number = list(text.SPECIAL_TOKENS), [], 0
-    source_ids = [ids.get(token, -1) for token in tokens]
-    taken = {*words, *tokens}
-    for index, word in enumerate(words):
-        if word in text.SPECIAL_TOKENS and ids[word] == index:
-            continue
-        if ids[word] != index or not _is_storable(word):
-            while (word := f"xxfake{number}") in taken:
-                number += 1
-            number += 1
-        tokens.append(word)
-        source_ids.append(index)
-    return text.Vocabulary(tokens), np.array(source_ids)
-
-
-def _is_storable(word):
-    return (
-        bool(word)
-        and not {"\n", "\r"} & set(word)
-        and word == word.encode("utf-8", "ignore").decode("utf-8")
-    )
-
-
-def _is_cased(words):
-    return sum(word != word.lower() for word in words) > len(words) / 20

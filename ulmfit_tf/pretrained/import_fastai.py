@@ -20,7 +20,8 @@ from ulmfit_tf.data.archives import read_members
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import open_binary
 from ulmfit_tf.pretrained import fastai_format
-from ulmfit_tf.pretrained.pickle_reader import MAX_BYTES, Call, read_pickle
+from ulmfit_tf.pretrained.fastai_vocabulary import read_words
+from ulmfit_tf.pretrained.pickle_reader import MAX_BYTES
 from ulmfit_tf.pretrained.torch_reader import TorchFile
 
 _ARCHIVES = (".tgz", ".tar.gz", ".tar.xz", ".tar")
@@ -29,8 +30,6 @@ _WEIGHTS = (".pth", ".pt", ".h5")
 _MEMBERS = re.compile(r"(?:.*/)?(?!\._)[^/]*\.(?:pth|pt|h5|pkl)")
 # A 60,000-word model of 1,152 units with its optimizer's state is 0.6 GB.
 _LARGEST_WEIGHTS = 4 << 30
-_L = "fastcore.foundation.L"
-_VOCABULARY_NAMES = (_L, "builtins.int", "__builtin__.int", "__builtin__.long")
 
 _CARD = """# {name}, {direction}
 
@@ -124,7 +123,7 @@ def import_files(sources, output, direction=None):
             TorchFile(weights_file, weights_name), weights_name
         )
         imported = fastai_format.import_language_model(
-            weights, words, direction, weights_name
+            weights, words, direction, words_name
         )
         model = imported.model
         card = _CARD.format(
@@ -149,31 +148,6 @@ def import_files(sources, output, direction=None):
         **vars(model.architecture),
         "notes": imported.notes,
     }
-
-
-def read_words(file, where):
-    """Reads fastai's vocabulary, an `itos.pkl`, as a list of str.
-
-    Takes a list, fastai's `L`, or a dict of ids by word.
-
-    Raises:
-        DataError: If it holds anything else.
-    """
-    words = read_pickle(file, where, _VOCABULARY_NAMES)
-    if isinstance(words, Call) and isinstance(words.state, dict):
-        words = words.state.get("items")
-    if isinstance(words, dict) and sorted(
-        value for value in words.values() if type(value) is int
-    ) == list(range(len(words))):
-        words = sorted(words, key=words.get)
-    if not isinstance(words, (list, tuple)) or not all(
-        type(word) is str for word in words
-    ):
-        raise DataError(
-            f"`{where}` is not a vocabulary. Expected: a pickled list of "
-            "words, fastai's `itos.pkl` or `vocab.pkl`."
-        )
-    return list(words)
 
 
 def _open_files(paths, stack):
