@@ -231,7 +231,9 @@ def test_flipped_bytes_raise_nothing_else(name):
     """A damaged file is told as such, or its numbers differ."""
     original = (GOLDENS / name).read_bytes()
     rng = np.random.default_rng(0)
-    for position in rng.integers(len(original), size=300):
+    # Indices are at the beginning, a zip archive's directory is at the end.
+    start, end = rng.integers(4000, size=150), rng.integers(2500, size=150)
+    for position in [*start, *(len(original) - 1 - end)]:
         content = bytearray(original)
         content[position] ^= 1 << rng.integers(8)
         with contextlib.suppress(DataError):
@@ -246,6 +248,21 @@ def test_zip_bombs_are_refused():
     assert len(bomb) < 1 << 17
     with pytest.raises(DataError, match="not compressed"):
         read_all(bomb)
+
+
+def test_directories_that_point_elsewhere():
+    """A zip archive that says where its members are not."""
+    content = bytearray(written({"w": np.ones(3, "float32")}))
+    end = content.rindex(b"PK\x05\x06")
+    # The directory's offset moves the members before the file's beginning.
+    content[end + 16 : end + 20] = struct.pack("<I", 1 << 30)
+    with pytest.raises(DataError, match="damaged"):
+        read_all(bytes(content))
+    first = content.index(b"PK\x01\x02")
+    content = bytearray(written({"w": np.ones(3, "float32")}))
+    content[first + 6] = 255
+    with pytest.raises(DataError, match="zip file version"):
+        read_all(bytes(content))
 
 
 def test_huge_indices_are_refused():

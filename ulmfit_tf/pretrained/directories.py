@@ -1,5 +1,6 @@
 """Model directories: config, tokenizer and weights, written whole."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,17 +30,7 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
     Raises:
         FileExistsError: If the directory exists.
     """
-    directory = pathlib.Path(directory)
-    if directory.exists():
-        raise FileExistsError(
-            f"`{directory}` exists already and is left as it is. Choose "
-            "another directory or remove it first."
-        )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
-    )
-    try:
+    with new_directory(directory) as beside:
         text.save_tokenizer(tokenizer, beside)
         np.savez(beside / "weights.npz", **weights)
         hashes = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
@@ -47,12 +38,44 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
         (beside / "config.json").write_text(content + "\n")
         for name, file_text in other_files:
             (beside / name).write_text(file_text)
+
+
+@contextlib.contextmanager
+def new_directory(directory):
+    """Makes a directory, whole or not at all.
+
+    Args:
+        directory: Path that does not exist yet.
+
+    Yields:
+        Path of a folder to fill, which is renamed when all went well.
+
+    Raises:
+        FileExistsError: If the directory exists.
+    """
+    directory = pathlib.Path(directory)
+    check_new(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = pathlib.Path(
+        tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
+    )
+    try:
+        yield beside
         # `mkdtemp` makes folders that nobody else may read.
         os.chmod(beside, 0o755)
         os.replace(beside, directory)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def check_new(directory):
+    """Raises `FileExistsError` if the path exists."""
+    if pathlib.Path(directory).exists():
+        raise FileExistsError(
+            f"`{directory}` exists already and is left as it is. Choose "
+            "another directory or remove it first."
+        )
 
 
 def read_model(directory, expected_format, newest_version, fields=()):

@@ -5,14 +5,12 @@ python -m ulmfit_tf.pretrained.export_fastai compact --output fastai_compact
 
 import argparse
 import json
-import os
 import pathlib
 import pickle
-import shutil
 import sys
-import tempfile
 
 from ulmfit_tf import text
+from ulmfit_tf.pretrained.directories import new_directory
 from ulmfit_tf.pretrained.fastai_format import export_weights
 from ulmfit_tf.pretrained.language_model_files import load_pretrained
 from ulmfit_tf.pretrained.torch_writer import write_state_dict
@@ -68,27 +66,12 @@ def export_language_model(model, output):
             "SentencePiece model together with its learner."
         )
     output = pathlib.Path(output)
-    if output.exists():
-        raise FileExistsError(
-            f"`{output}` exists already and is left as it is. Choose another "
-            "folder or remove it first."
-        )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=output.name, dir=output.parent)
-    )
     weights = f"{_NAMES[model.direction]}.pth"
-    try:
+    with new_directory(output) as beside:
         write_state_dict(beside / weights, export_weights(model))
         # A list of strings and nothing else; protocol 2 as in PyTorch.
         words = pickle.dumps(list(model.tokenizer.vocabulary), protocol=2)
         (beside / "itos.pkl").write_bytes(words)
-        # `mkdtemp` makes folders that nobody else may read.
-        os.chmod(beside, 0o755)
-        os.replace(beside, output)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     architecture = model.architecture
     return {
         "weights": str(output / weights),

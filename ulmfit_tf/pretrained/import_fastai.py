@@ -20,6 +20,7 @@ from ulmfit_tf.data.archives import read_members
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import open_binary
 from ulmfit_tf.pretrained import fastai_format
+from ulmfit_tf.pretrained.directories import check_new
 from ulmfit_tf.pretrained.fastai_vocabulary import read_words
 from ulmfit_tf.pretrained.pickle_reader import MAX_BYTES
 from ulmfit_tf.pretrained.torch_reader import TorchFile
@@ -109,11 +110,7 @@ def import_files(sources, output, direction=None):
         FileExistsError: If the directory exists.
     """
     output = pathlib.Path(output)
-    if output.exists():
-        raise FileExistsError(
-            f"`{output}` exists already and is left as it is. Choose another "
-            "directory or remove it first."
-        )
+    check_new(output)
     with contextlib.ExitStack() as stack:
         files = _open_files([pathlib.Path(each) for each in sources], stack)
         (weights_name, weights_file), (words_name, words_file) = files

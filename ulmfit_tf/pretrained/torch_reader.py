@@ -133,7 +133,12 @@ class TorchFile:
     def _open_zip(self):
         try:
             archive = zipfile.ZipFile(self._file)
-        except (zipfile.BadZipFile, ValueError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            NotImplementedError,
+            ValueError,
+            OSError,
+        ) as error:
             raise self._damaged(str(error)) from error
         members = {member.filename: member for member in archive.infolist()}
         roots = [
@@ -172,6 +177,8 @@ class TorchFile:
             or member.file_size != member.compress_size
         ):
             raise self._damaged("PyTorch's files are not compressed")
+        if member.header_offset < 0:
+            raise self._damaged("it is cut short")
         # The local header tells the length of its name and extra field.
         self._file.seek(member.header_offset)
         header = self._file.read(30)
