@@ -1,5 +1,6 @@
 """Language models go to fastai's format and come back."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from ulmfit_tf.pretrained import load_pretrained
-from ulmfit_tf.pretrained.export_fastai import main
+from ulmfit_tf.pretrained.export_fastai import export_language_model, main
 from ulmfit_tf.pretrained.import_fastai import import_files
 from ulmfit_tf.pretrained.torch_reader import TorchFile
 
@@ -83,6 +84,14 @@ def test_mistakes_end_with_one_message(exported, capsys):
         error = capsys.readouterr().err
         assert error.startswith("error: ") and message in error
         assert not os.path.exists("new")
+
+
+def test_models_of_pieces_are_refused(exported, tmp_path):
+    model = load_pretrained(exported.parent / "model")
+    of_pieces = dataclasses.replace(model, tokenizer=object())
+    with pytest.raises(ValueError, match="Only language models of words"):
+        export_language_model(of_pieces, tmp_path / "new")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(
