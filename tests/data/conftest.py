@@ -13,13 +13,13 @@ REAL_DATA = os.environ.get("ULMFIT_TF_DATA")
 def no_network(monkeypatch, tmp_path):
     """Empties the places data is looked for and makes downloads fail."""
 
-    def unreachable(address, target):
+    def unreachable(address, partial, hash_is_known):
         raise AssertionError(f"A test tried to download {address}.")
 
     monkeypatch.delenv("ULMFIT_TF_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(download, "BACK_OFF_SECONDS", 0.0)
-    monkeypatch.setattr(download, "_get_file", unreachable)
+    monkeypatch.setattr(download, "fetch_rest", unreachable)
 
 
 @pytest.fixture

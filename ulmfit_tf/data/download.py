@@ -1,20 +1,25 @@
-"""Downloads into the cache, checked and retried."""
+"""Downloads into the cache, resumed, checked and retried."""
 
 import contextlib
+import fcntl
 import hashlib
+import logging
 import os
-import socket
-import sys
-import tempfile
 import time
-import urllib.error
 from pathlib import Path
 
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.http_transfer import (
+    TransferError,
+    discard,
+    fetch_rest,
+    version_path,
+)
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 BACK_OFF_SECONDS = 1.0  # Doubled after each failed attempt.
-TIMEOUT_SECONDS = 30.0
 
 
 def default_cache_dir() -> Path:
@@ -44,9 +49,11 @@ def check_sha256(path: Path, expected: str):
 def download(address: str, destination: Path, sha256: str | None = None):
     """Downloads one file; it appears at `destination` only when complete.
 
-    Progress goes to standard error. A failed attempt is repeated with
-    doubled waiting times, from the start: `keras.utils.get_file` cannot
-    resume, and removes what it had.
+    What arrives is kept as `NAME.partial` beside it. A failed attempt, and
+    a later call after an interrupted one, goes on from there where the
+    server can send a part (`keras.utils.get_file` would start again). A
+    file that came in parts and has a wrong hash is fetched anew, once.
+    Progress is logged.
 
     Args:
         address: Where the file is.
@@ -55,54 +62,87 @@ def download(address: str, destination: Path, sha256: str | None = None):
 
     Raises:
         OSError: If the file could not be downloaded or written.
-        DataError: If its hash is wrong.
+        DataError: If its hash is wrong; nothing of it is kept.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=destination.parent, prefix=".download-"
-    ) as folder:
-        complete = Path(folder) / destination.name
-        for attempt in range(ATTEMPTS):
-            try:
-                _get_file(address, complete)
-                break
-            except Exception as error:
-                last = attempt == ATTEMPTS - 1
-                if last or not _may_pass(error):
-                    raise OSError(str(error)) from error
-                time.sleep(BACK_OFF_SECONDS * 2**attempt)
+    partial = destination.with_name(destination.name + ".partial")
+    with _one_at_a_time(destination.parent):
+        if destination.exists():
+            # Another process has fetched it in the meantime.
+            return
+        in_parts = _fetch(address, partial, bool(sha256))
+        if in_parts and sha256 and sha256_of(partial) != sha256:
+            logger.warning(
+                "%s: its parts do not make the official file; it is fetched "
+                "anew",
+                destination.name,
+            )
+            discard(partial)
+            _fetch(address, partial, bool(sha256))
         if sha256:
-            check_sha256(complete, sha256)
-        complete.replace(destination)
+            _check_received(address, partial, sha256)
+        partial.replace(destination)
+        version_path(partial).unlink(missing_ok=True)
 
 
-def _get_file(address, target):
-    # Imported here: everything that fails before a download fails fast.
-    import keras
+def _fetch(address, partial, hash_is_known):
+    """Calls `fetch_rest` until it succeeds, or fails without progress."""
+    logger.info("downloading %s", address)
+    most, failures = _size(partial), 0
+    while True:
+        try:
+            return fetch_rest(address, partial, hash_is_known)
+        except TransferError as error:
+            size = _size(partial)
+            failures = 1 if size > most else failures + 1
+            most = max(most, size)
+            if not error.may_pass:
+                raise
+            if failures >= ATTEMPTS:
+                raise TransferError(_with_what_is_kept(error, size)) from error
+            wait = BACK_OFF_SECONDS * 2 ** (failures - 1)
+            logger.warning("%s; trying again in %.0f s", error, wait)
+            time.sleep(wait)
 
-    with _socket_timeout(), contextlib.redirect_stdout(sys.stderr):
-        keras.utils.get_file(
-            target.name,
-            origin=address,
-            cache_dir=target.parent,
-            cache_subdir="",
+
+def _with_what_is_kept(error, size):
+    if not size:
+        return str(error)
+    return (
+        f"{error}. The {size:,} bytes that arrived are kept: the same command "
+        "goes on from there"
+    )
+
+
+def _size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def _check_received(address, partial, expected):
+    received = sha256_of(partial)
+    if received != expected:
+        discard(partial)
+        raise DataError(
+            f"What `{address}` sent is not the official file, and was "
+            f"deleted. Expected sha256: {expected}. Received: {received}. "
+            "Something on the way, such as a login page of the network, may "
+            "have answered instead: try again elsewhere, or put the official "
+            f"file into `{partial.parent}`."
         )
 
 
 @contextlib.contextmanager
-def _socket_timeout():
-    # `urlretrieve`, which Keras uses, would wait for ever.
-    previous = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT_SECONDS)
+def _one_at_a_time(folder):
+    """Waits until no other process downloads into a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
+        # Some network file systems cannot lock; then nobody waits.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("%s: waiting for another download", folder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        socket.setdefaulttimeout(previous)
-
-
-def _may_pass(error):
-    # Keras raises a bare `Exception` while it handles the HTTP error.
-    cause = error.__context__
-    if isinstance(cause, urllib.error.HTTPError):
-        return cause.code >= 500 or cause.code == 429
-    return True
+        os.close(descriptor)

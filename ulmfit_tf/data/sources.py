@@ -132,9 +132,9 @@ def _download(source, cache, advice):
                 f"could not be downloaded: {error}. To use it without "
                 "network, fetch "
                 f"{' and '.join(f'`{a}`' for a in source.addresses)} "
-                f"elsewhere, put it into `DIR/{source.folders[0]}/` and "
-                "pass `--data-dir DIR` (or set ULMFIT_TF_DATA=DIR, or put "
-                f"it into `{folder}`).{advice}"
+                f"elsewhere, put the files into `DIR/{source.folders[0]}/` "
+                "and pass `--data-dir DIR` (or set ULMFIT_TF_DATA=DIR, or put "
+                f"them into `{folder}`).{advice}"
             ) from error
 
 
