@@ -32,7 +32,8 @@ def check_in_fresh_process(
             contains what TF Serving cannot run.
     """
     question = {
-        "directory": str(directory),
+        # The process runs in another folder than this one.
+        "directory": os.path.abspath(directory),
         "texts": [_as_bytes(text).hex() for text in texts],
         "probabilities": [[float(p) for p in row] for row in probabilities],
         "classes": list(classes),

@@ -17,7 +17,9 @@ _NAME = "trainers.classifier"
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         prog="python -m trainers.classifier",
+        usage="%(prog)s --dataset NAME_OR_PATH [flags]",
         description="Trains a text classifier with ULMFiT and exports it.",
+        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -32,7 +34,10 @@ def parse_arguments(argv):
         metavar="NAME_OR_DIR",
         help="language model to start from, or none",
     )
-    add("--preset", default="compact", help="sizes, with --pretrained none")
+    add(
+        "--preset",
+        help="sizes, with --pretrained none; compact, unless given",
+    )
     add(
         "--direction",
         default="forward",
@@ -49,9 +54,8 @@ def parse_arguments(argv):
     add("--num-labels", type=int, help="use that many labels only")
     add(
         "--tokenizer",
-        default="word",
         choices=("word", "sentencepiece"),
-        help="without a pretrained model, which brings its own",
+        help="with --pretrained none; word, unless given",
     )
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
@@ -75,7 +79,22 @@ def parse_arguments(argv):
     command_line.refuse_other_flags(parser, argv)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
+    if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
+        parser.error("--pretrained takes names and folders, or none alone")
+    _set_of_new_model(parser, arguments, "preset", "compact")
+    _set_of_new_model(parser, arguments, "tokenizer", "word")
     return arguments
+
+
+def _set_of_new_model(parser, arguments, name, default):
+    """Sets a default, or ends if a pretrained model leaves no choice."""
+    if getattr(arguments, name) is None:
+        setattr(arguments, name, default)
+    elif arguments.pretrained != ["none"]:
+        parser.error(
+            f"--{name} is for a model from scratch; a pretrained one brings "
+            "its own. Add --pretrained none, or leave it out"
+        )
 
 
 def main(argv):

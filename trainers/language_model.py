@@ -19,7 +19,9 @@ _FEWEST_TOKENS = 100
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         prog="python -m trainers.language_model",
+        usage="%(prog)s --corpus NAME_OR_PATH --output DIR [flags]",
         description="Pretrains an AWD-LSTM language model on a corpus.",
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--corpus", help="registered name, file, folder or glob of texts")

@@ -60,7 +60,8 @@ def test_held_out_test_split_is_noted():
 @pytest.mark.parametrize(
     "counts, fraction, message",
     [
-        (COUNTS, 0.1, "Class `d`.*too few.*at least 2.*Received: 1"),
+        (COUNTS, 0.1, "Class `d`.*too few.*at least 2.*Received: 1.*class.$"),
+        ((2, 1, 1), 0.1, "too few.*3 classes in 4 examples: .*label column"),
         ((10, 5, 3), 0.95, "Holding 18 of the 18"),
         ((10, 5, 3), 0.0, "strictly between 0 and 1"),
         ((10, 5, 3), 1.0, "strictly between 0 and 1"),

@@ -58,6 +58,21 @@ def test_columns_and_number_labels(write):
     assert dataset.classes == ("1", "5")
 
 
+def test_numbers_as_labels_in_json_lines(write):
+    labels = [10, 9.0, 9, 10.0, 2.5, -1]
+    lines = [f'{{"text": "a", "label": {label}}}\n' for label in labels]
+    dataset = load(write("r.jsonl", "".join(lines)))
+    assert dataset.classes == ("-1", "2.5", "9", "10")
+    assert dataset.train_labels.tolist() == [3, 2, 2, 3, 1, 0]
+
+
+def test_a_spreadsheet_with_semicolons(write):
+    path = write("r.csv", 'text; label\r\n"a; b";very good\r\nc, d;bad\r\n')
+    dataset = load(path)
+    assert dataset.train_texts == ["a; b", "c, d"]
+    assert dataset.classes == ("bad", "very good")
+
+
 def test_long_documents(write):
     path = write("long.csv", f"text,label\n{'word ' * 60_000},x\nb,y\n")
     assert len(load(path).train_texts[0]) == 300_000
@@ -156,6 +171,9 @@ def test_undecodable_bytes_in_class_folders(write, tmp_path, caplog):
         ("g.csv.gz", gzip.compress(CSV.encode() * 99)[:-20], "damaged or cut"),
         ("x.csv.xz", lzma.compress(CSV.encode() * 99)[:-20], "damaged or cut"),
         ("x.csv.gz", b"no gzip", "damaged or cut"),
+        ("d.csv", "text,label,text\na,x,b\n", r"more than one column .'text'"),
+        ("m.csv", "text,label\ra,x\rb,y\r", "carriage return alone"),
+        ("n.jsonl", '{"text": "a", "label": NaN}\n', "1 rows.*lines 1"),
         ("a.xlsx", "", r"no format.*\.csv, \.tsv, \.jsonl"),
     ],
 )

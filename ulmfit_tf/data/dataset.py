@@ -1,6 +1,7 @@
 """A text classification data set in memory."""
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class TextDataset:
     ) -> "TextDataset":
         """Builds a data set whose classes are the training labels, sorted.
 
-        Labels that are whole numbers sort as numbers.
+        Labels that are numbers sort as numbers.
 
         Raises:
             DataError: If there is only one class, or the test split has a
@@ -161,5 +162,6 @@ def _check_strings(name, part, texts):
 
 def _number_or_name(label):
     # "10" after "9" where labels are numbers; otherwise alphabetical.
-    number = label.removeprefix("-").isdecimal()
-    return (0, int(label), "") if number else (1, 0, label)
+    if re.fullmatch(r"-?\d+(\.\d+)?", label):
+        return 0, float(label), label
+    return 1, 0.0, label

@@ -127,8 +127,12 @@ def _read_table_folder(path, text_column, label_column):
 def _label_name(path, line_number, label):
     if label is None or isinstance(label, str):
         return (label or "").strip()
+    if isinstance(label, float) and label != label:
+        # Not a number: how some tools write that there is none.
+        return ""
     if isinstance(label, int | float):
-        return str(label)
+        # One class for 1 and 1.0.
+        return repr(label).removesuffix(".0")
     raise DataError(
         f"The label in line {line_number} of `{path}` is a "
         f"{type(label).__name__}: {label!r}. Expected one string or number "

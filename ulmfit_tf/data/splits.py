@@ -141,6 +141,16 @@ def _quotas(counts, total):
     return quotas
 
 
+def _many_classes(counts):
+    present = int((counts > 0).sum())
+    if 2 * present <= counts.sum():
+        return ""
+    return (
+        f" There are {present} classes in {counts.sum()} examples: check that "
+        "the label column is the right one."
+    )
+
+
 def _split_indices(dataset, fraction, seed, part):
     if not 0 < fraction < 1:
         raise DataError(
@@ -159,7 +169,7 @@ def _split_indices(dataset, fraction, seed, part):
                 f"for a stratified {part} split. Expected: at least {needed}, "
                 "so that there is one on each side and one to train on. "
                 f"Received: {count}. Add examples of it, or merge it into "
-                "another class."
+                "another class." + _many_classes(counts)
             )
     present = int((counts > 0).sum())
     # Where a class has few examples, one of each is more than the fraction.

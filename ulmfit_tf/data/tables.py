@@ -1,6 +1,7 @@
 """CSV, TSV and JSON-lines files as streams of records."""
 
 import csv
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,8 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Streams the records of a `.csv`, `.tsv` or `.jsonl` file.
 
     The first line of a CSV or TSV file names its columns. CSV quotes
-    fields as spreadsheets do; TSV has one record a line.
+    fields as spreadsheets do, and may separate them by semicolons, as they
+    do where the comma is the decimal mark; TSV has one record a line.
 
     Args:
         path: The file, plain or as `.gz` or `.xz`.
@@ -32,11 +34,19 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if suffix == ".jsonl":
         yield from _read_json_lines(path)
         return
-    lines = read_lines(path)
-    rows = parse_csv(path, lines) if suffix == ".csv" else _parse_tsv(lines)
+    parse = _parse_csv_file if suffix == ".csv" else _parse_tsv
+    rows = parse(path, read_lines(path))
     _, columns = next(rows, (0, None))
     if columns is None:
         raise empty_file_error(path)
+    columns = [column.strip() for column in columns]
+    repeated = {each for each in columns if each and columns.count(each) > 1}
+    if repeated:
+        raise DataError(
+            f"`{path}` has more than one column {sorted(repeated)}. Its "
+            f"columns are {columns}. Expected different names. Rename or "
+            "remove the others."
+        )
     for line_number, row in rows:
         if len(row) != len(columns):
             raise DataError(
@@ -52,13 +62,14 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_csv(
-    where: object, lines: Iterable[str]
+    where: object, lines: Iterable[str], delimiter: str = ","
 ) -> Iterator[tuple[int, list[str]]]:
     """Streams `(line number, fields)` of CSV lines; skips empty ones.
 
     Args:
         where: What the lines come from, for messages.
         lines: The lines, line ends included.
+        delimiter: What separates fields.
 
     Raises:
         DataError: If the quoting is broken.
@@ -66,7 +77,7 @@ def parse_csv(
     # Documents are longer than the 128 kB that the module allows a field.
     csv.field_size_limit(2**31 - 1)
     # Strict: an unclosed quote would swallow the rest of the file.
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line_number = 1
     try:
         for row in reader:
@@ -74,6 +85,12 @@ def parse_csv(
                 yield line_number, row
             line_number = reader.line_num + 1
     except csv.Error as error:
+        if "new-line character" in str(error):
+            raise DataError(
+                f"`{where}` ends its lines by a carriage return alone. "
+                "Expected: line feeds, or both. Convert it: "
+                "tr '\\r' '\\n', or save it as CSV UTF-8."
+            ) from error
         raise DataError(
             f"Line {line_number} of `{where}` is not valid CSV: {error}. "
             'Fields that hold a quote need "quotes" around them and the '
@@ -162,7 +179,15 @@ def _read_json_lines(path):
         yield line_number, record
 
 
-def _parse_tsv(lines):
+def _parse_csv_file(path, lines):
+    first = next(lines, "")
+    # A header of one column would be none of a labelled text.
+    semicolons = ";" in first and "," not in first
+    lines = itertools.chain([first], lines)
+    return parse_csv(path, lines, ";" if semicolons else ",")
+
+
+def _parse_tsv(path, lines):
     for line_number, line in enumerate(lines, start=1):
         line = line.rstrip("\r\n")
         if line:

@@ -123,10 +123,15 @@ def read_model(directory, expected_format, newest_version, fields=()):
     try:
         with np.load(directory / "weights.npz", allow_pickle=False) as file:
             weights = _decode_weights({name: file[name] for name in file.files})
-        tokenizer = text.load_tokenizer(directory)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`{directory}` cannot be read as a model: {error}. Fetch it again."
+        ) from error
+    try:
+        tokenizer = text.load_tokenizer(directory)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The tokenizer of `{directory}` cannot be used. {error}"
         ) from error
     return config, tokenizer, weights
 
