@@ -14,6 +14,19 @@ from trainers import command_line
 
 _log = logging.getLogger("trainers")
 _FEWEST_TOKENS = 100
+_RANGES = {
+    "seed": (0, 2**32 - 1),
+    "max_steps": (0, 10**9),
+    "sample_size": (0, 10**9),
+    "vocabulary_size": (16, 10**9),
+    "decay_factor": (1e-3, 1e3),
+    "dropout_multiplier": (0.0, 3.9),
+    "learning_rate": (0.0, 10.0),
+}
+_ADVICE = (
+    "Leave `--max-steps` out to continue the run as it was started, or start "
+    "a new run from its language model with `--pretrained`."
+)
 
 
 def parse_arguments(argv):
@@ -40,7 +53,7 @@ def parse_arguments(argv):
     add("--min-frequency", type=int, default=3)
     add("--validation-fraction", type=float, default=0.005)
     add("--epochs", type=int, default=1)
-    add("--max-steps", type=int, default=0, help="0: no limit")
+    add("--max-steps", type=int, help="0, unless given: no limit")
     add("--batch-size", type=int, default=64)
     add("--learning-rate", type=float, default=0.004)
     add("--decay-factor", type=float, default=1.0)
@@ -84,6 +97,7 @@ def parse_arguments(argv):
         for needed in ("corpus", "output"):
             if getattr(arguments, needed) is None:
                 parser.error(f"--{needed} is needed, unless with --resume")
+        arguments.max_steps = arguments.max_steps or 0
     return arguments
 
 
@@ -98,8 +112,9 @@ def main(argv):
         arguments.resume,
         vars(arguments),
     )
-    if arguments.resume is not None and arguments.max_steps:
-        settings = _with_max_steps(directory, settings, arguments.max_steps)
+    max_steps = None if arguments.resume is None else arguments.max_steps
+    if max_steps is not None:
+        _check_change(directory, settings, max_steps)
     settings = argparse.Namespace(**settings)
     if (directory / "metrics.json").exists():
         return command_line.read_json(directory / "metrics.json")["figures"]
@@ -137,6 +152,16 @@ def main(argv):
     )
     if recipe.sample_size >= vocabulary_size:
         recipe = dataclasses.replace(recipe, sample_size=0)
+    options = RunOptions.from_settings(settings)
+    if max_steps is not None:
+        recipe = _with_max_steps(
+            directory,
+            recipe,
+            max_steps,
+            train,
+            validation,
+            options.num_replicas,
+        )
     weights, records = train_language_model(
         architecture,
         vocabulary_size,
@@ -145,7 +170,7 @@ def main(argv):
         validation,
         recipe,
         directory / "training",
-        RunOptions.from_settings(settings),
+        options,
     )
     model = pretrained.PretrainedLanguageModel(
         architecture, settings.direction, tokenizer, weights
@@ -167,33 +192,52 @@ def main(argv):
     return figures
 
 
-def _with_max_steps(directory, settings, max_steps):
-    """Gives a run other `max_steps`, which must not change steps done."""
-    from ulmfit_tf import training
-
-    advice = (
-        "Leave it out to continue the run as it was started, or start a new "
-        "run from its language model with `--pretrained`."
-    )
-    if settings["schedule"] != "stable":
+def _check_change(directory, settings, max_steps):
+    """Raises `UserError` if a run cannot be given other `max_steps`."""
+    _check_range("max_steps", max_steps)
+    schedule = settings.get("schedule")
+    if schedule != "stable":
         raise command_line.UserError(
             "`--max-steps` beside `--resume` needs a run of `--schedule "
-            f"stable`. This one has `{settings['schedule']}`, whose rates up "
-            f"to here would have been others. {advice}"
+            f"stable`. This one has `{schedule}`, whose rates up to here "
+            f"would have been others. {_ADVICE}"
         )
+    if (directory / "metrics.json").exists():
+        raise command_line.UserError(
+            f"`--max-steps {max_steps}`: the run is finished, and its rate "
+            f"has fallen. {_ADVICE}"
+        )
+
+
+def _with_max_steps(directory, recipe, max_steps, *parts):
+    """Gives a run other `max_steps`, which must not change steps done."""
+    from trainers.language_model_stage import stable_until
+    from ulmfit_tf import training
+
     state = directory / "training" / "training_state.npz"
     done = training.saved_step(state) if state.exists() else 0
-    for steps in (settings["max_steps"], max_steps):
-        schedule = training.WarmUpStableDecay(1.0, steps) if steps else None
-        if schedule and done > schedule.stable_until:
+    changed = dataclasses.replace(recipe, max_steps=max_steps)
+    for each, name in ((recipe, "as it was started"), (changed, "changed so")):
+        falls = stable_until(each, *parts)
+        if done > falls:
             raise command_line.UserError(
-                f"`--max-steps {max_steps}`: the run is at step {done}; with "
-                f"{steps} steps its rate falls from step "
-                f"{schedule.stable_until} on. {advice}"
+                f"`--max-steps {max_steps}`: the run is at step {done}; "
+                f"{name}, its rate falls from step {falls} on. {_ADVICE}"
             )
-    settings = {**settings, "max_steps": max_steps}
-    command_line.write_json(directory / "config.json", settings)
-    return settings
+    config = directory / "config.json"
+    command_line.write_json(
+        config, {**command_line.read_json(config), "max_steps": max_steps}
+    )
+    return changed
+
+
+def _check_range(name, value):
+    low, high = _RANGES[name]
+    if not low <= value <= high:
+        raise command_line.UserError(
+            f"`--{name.replace('_', '-')}` must lie between {low} and "
+            f"{high}. Received: {value}."
+        )
 
 
 def _check_settings(settings):
@@ -205,21 +249,8 @@ def _check_settings(settings):
                 f"`--{name.replace('_', '-')}` must be at least 1. "
                 f"Received: {getattr(settings, name)}."
             )
-    ranges = {
-        "seed": (0, 2**32 - 1),
-        "max_steps": (0, 10**9),
-        "sample_size": (0, 10**9),
-        "vocabulary_size": (16, 10**9),
-        "decay_factor": (1e-3, 1e3),
-        "dropout_multiplier": (0.0, 3.9),
-        "learning_rate": (0.0, 10.0),
-    }
-    for name, (low, high) in ranges.items():
-        if not low <= getattr(settings, name) <= high:
-            raise command_line.UserError(
-                f"`--{name.replace('_', '-')}` must lie between {low} and "
-                f"{high}. Received: {getattr(settings, name)}."
-            )
+    for name in _RANGES:
+        _check_range(name, getattr(settings, name))
     if not 0 < settings.validation_fraction <= 0.5:
         raise command_line.UserError(
             "`--validation-fraction` must be above 0 and at most 0.5. "

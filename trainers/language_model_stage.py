@@ -93,16 +93,7 @@ def train_language_model(
         backward=options.backward,
         seed=options.seed,
     )
-    total_steps = recipe.epochs * stream.steps_per_epoch
-    reports = recipe.epochs
-    if recipe.max_steps and recipe.max_steps < total_steps:
-        total_steps = recipe.max_steps
-        reports = math.ceil(total_steps / stream.steps_per_epoch)
-    if stream.steps_per_epoch > recipe.steps_per_report:
-        reports = math.ceil(total_steps / recipe.steps_per_report)
-    # Equal parts; at most `reports - 1` steps of the whole are left out.
-    steps_per_report = total_steps // reports
-
+    reports, steps_per_report = _parts(recipe, stream.steps_per_epoch)
     keras.utils.set_random_seed(options.seed)
     with options.strategy.scope():
         model = models.LanguageModel(
@@ -175,13 +166,48 @@ def train_language_model(
     return arrays, records
 
 
+def stable_until(recipe, train_corpus, validation_corpus, replicas):
+    """Returns the step at which the rate of a stable schedule falls.
+
+    Args:
+        recipe: `LanguageModelRecipe`.
+        train_corpus: `TokenizedCorpus`.
+        validation_corpus: `TokenizedCorpus`, or `None`.
+        replicas: Int, devices to train on.
+    """
+    rows = _rows_per_replica(
+        recipe.batch_size, replicas, train_corpus, validation_corpus
+    )
+    # Any seed: the number of windows does not depend on it.
+    stream = LanguageModelStream(train_corpus, rows * replicas, seed=0)
+    parts = _parts(recipe, stream.steps_per_epoch)
+    return _stable_schedule(1.0, recipe, *parts).stable_until
+
+
+def _parts(recipe, steps_per_epoch):
+    """Returns the number of reports and the steps of each."""
+    total_steps = recipe.epochs * steps_per_epoch
+    reports = recipe.epochs
+    if recipe.max_steps and recipe.max_steps < total_steps:
+        total_steps = recipe.max_steps
+        reports = math.ceil(total_steps / steps_per_epoch)
+    if steps_per_epoch > recipe.steps_per_report:
+        reports = math.ceil(total_steps / recipe.steps_per_report)
+    # Equal parts; at most `reports - 1` steps of the whole are left out.
+    return reports, total_steps // reports
+
+
+def _stable_schedule(rate, recipe, reports, steps_per_report):
+    return training.WarmUpStableDecay(
+        rate, reports * steps_per_report, ratio=recipe.ratio
+    )
+
+
 def _schedules(recipe, rates, reports, steps_per_report):
     """Returns the schedule of each layer group."""
     if recipe.schedule == "stable":
         return [
-            training.WarmUpStableDecay(
-                rate, reports * steps_per_report, ratio=recipe.ratio
-            )
+            _stable_schedule(rate, recipe, reports, steps_per_report)
             for rate in rates
         ]
     everything = training.Stage(reports, tuple(range(len(rates))))

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,12 +206,110 @@ def test_killed_in_each_stage_and_resumed_it_ends_the_same(
     resumed = _figures(_run("--resume", str(output)))
     for figure in ("test_error", "validation_error"):
         assert resumed[figure] == uninterrupted[figure]
+    assert _records(output) == _records(uninterrupted["run_dir"])
 
-    def records(run_dir):
-        metrics = (pathlib.Path(run_dir) / "metrics.json").read_text()
-        return json.loads(metrics)["records"]
 
-    assert records(output) == records(uninterrupted["run_dir"])
+def _records(run_dir):
+    metrics = (pathlib.Path(run_dir) / "metrics.json").read_text()
+    return json.loads(metrics)["records"]
+
+
+def test_killed_in_the_export_it_still_ends_with_a_whole_saved_model(
+    classifier_command, uninterrupted, tmp_path
+):
+    # A run that has trained, and neither exported nor reported.
+    output = tmp_path / "run"
+    shutil.copytree(uninterrupted["run_dir"], output)
+    shutil.rmtree(output / "saved_model")
+    (output / "report.html").unlink()
+    (output / "metrics.json").unlink()
+    resume = ["--resume", str(output)]
+    # All is written, and not yet checked and published.
+    classifier_command.kill_at(
+        "serving.self_check", "check_in_fresh_process", *resume
+    )
+    assert not (output / "saved_model" / "1").exists()
+    assert list((output / "saved_model").glob(".export-*"))
+    figures = classifier_command.figures(*resume)
+    for figure in ("test_error", "validation_error"):
+        assert figures[figure] == uninterrupted[figure]
+    assert [path.name for path in (output / "saved_model").iterdir()] == ["1"]
+    assert _files(figures["saved_model"]) == _files(
+        uninterrupted["saved_model"]
+    )
+    assert (output / "report.html").exists()
+
+
+def _files(folder):
+    folder = pathlib.Path(folder)
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.slow
+def test_killed_before_each_last_step_it_ends_the_same(
+    classifier_command, uninterrupted, tmp_path
+):
+    output = tmp_path / "run"
+    shutil.copytree(uninterrupted["run_dir"], output)
+    for name in ("saved_model", "classifier"):
+        shutil.rmtree(output / name)
+    (output / "report.html").unlink()
+    (output / "metrics.json").unlink()
+    resume = ["--resume", str(output)]
+    kill_at = classifier_command.kill_at
+    kill_at("ulmfit_tf.text", "save_tokenizer", *resume)
+    assert not (output / "classifier").exists()
+    kill_at("trainers.run", "export_classifier", *resume)
+    assert (output / "classifier" / "config.json").exists()
+    kill_at("trainers.run", "write_report", *resume)
+    assert (output / "saved_model" / "1").exists()
+    assert not (output / "report.html").exists()
+    figures = classifier_command.figures(*resume)
+    for figure in ("test_error", "validation_error"):
+        assert figures[figure] == uninterrupted[figure]
+    kept = {path.name for path in pathlib.Path(figures["run_dir"]).iterdir()}
+    assert kept == {
+        path.name for path in pathlib.Path(uninterrupted["run_dir"]).iterdir()
+    }
+
+
+@pytest.mark.slow
+def test_killed_in_the_second_direction_while_early_stopping(
+    classifier_command, tmp_path
+):
+    # Rates so high that the validation loss soon rises.
+    arguments = [
+        *("--dataset", "questions", "--num-labels", "200"),
+        *("--pretrained", "none", "--preset", "tiny", "--bidirectional"),
+        *("--language-model-epochs", "2", "--language-model-batch-size", "8"),
+        *("--epochs", "9", "--early-stopping", "1", "--learning-rate", "0.5"),
+        *("--checkpoint-seconds", "0"),
+    ]
+    uninterrupted = tmp_path / "uninterrupted"
+    expected = classifier_command.figures(
+        *arguments, "--output", str(uninterrupted)
+    )
+    records = _records(uninterrupted)
+    epochs = len(records["backward_classifier"])
+    assert 2 <= epochs < 9
+    killed = tmp_path / "killed"
+    kill = classifier_command.kill_in_training
+    kill("backward/language_model", 1, *arguments, "--output", str(killed))
+    assert (killed / "forward" / "classifier.npz").exists()
+    # After the best epoch, in the one that makes it stop.
+    kill("backward/classifier", epochs - 1, "--resume", str(killed))
+    assert not (killed / "backward" / "classifier.npz").exists()
+    resumed = classifier_command.figures("--resume", str(killed))
+    for figure in ("test_error", "validation_error"):
+        assert resumed[figure] == expected[figure]
+    assert _records(killed) == records
+    texts = ["Who wrote it?", "How many legs has an insect?"]
+    np.testing.assert_array_equal(
+        *(
+            pretrained.TrainedClassifier.load(run / "classifier").predict(texts)
+            for run in (killed, uninterrupted)
+        )
+    )
 
 
 def test_a_used_output_folder_is_left_alone(tmp_path):

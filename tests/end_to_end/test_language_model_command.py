@@ -1,26 +1,14 @@
 """The language model command on a small text of the user's own."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from trainers import command_line, language_model
+
 _ROOT = pathlib.Path(__file__).parents[2]
-
-
-def _run(cache, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "trainers.language_model", *arguments],
-        cwd=_ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +21,21 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    result = _run(
-        folder / "cache",
-        *("--corpus", str(corpus), "--output", str(folder / "run")),
-        *("--preset", "tiny", "--batch-size", "4", "--epochs", "2"),
+def shrunk(corpus):
+    return [
+        *("--corpus", str(corpus), "--preset", "tiny", "--batch-size", "4"),
         *("--validation-fraction", "0.1", "--sample-size", "64"),
         *("--direction", "backward", "--learning-rate", "0.01"),
+        *("--checkpoint-seconds", "0"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(language_model_command, shrunk, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs") / "run"
+    return language_model_command.figures(
+        *shrunk, "--epochs", "2", "--output", str(output)
     )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def test_it_learns_and_leaves_a_model_that_loads(trained):
@@ -61,10 +53,113 @@ def test_it_learns_and_leaves_a_model_that_loads(trained):
         load_pretrained([str(run_dir)], "forward")
 
 
-def test_a_finished_run_resumed_gives_its_figures(trained, tmp_path):
-    result = _run(tmp_path, "--resume", trained["run_dir"])
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1]) == trained
+def _results(run_dir):
+    """Records of all epochs, and the final weights."""
+    run_dir = pathlib.Path(run_dir)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    with np.load(run_dir / "backward" / "weights.npz") as file:
+        return metrics["records"], {name: file[name] for name in file.files}
+
+
+def _assert_same_weights(actual, expected):
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
+
+
+def test_killed_in_mid_epoch_and_resumed_it_ends_the_same(
+    trained, language_model_command, shrunk, tmp_path
+):
+    output = tmp_path / "killed"
+    language_model_command.kill_in_training(
+        "training", 1, *shrunk, "--epochs", "2", "--output", str(output)
+    )
+    assert not (output / "metrics.json").exists()
+    resumed = language_model_command.figures("--resume", str(output))
+    perplexity = "validation_perplexity"
+    assert resumed[perplexity] == trained[perplexity]
+    records, weights = _results(output)
+    expected_records, expected_weights = _results(trained["run_dir"])
+    assert records == expected_records
+    _assert_same_weights(weights, expected_weights)
+
+
+@pytest.mark.slow
+def test_a_stable_run_killed_and_given_more_steps_is_one_of_that_many(
+    language_model_command, shrunk, tmp_path
+):
+    stable = [*shrunk, "--schedule", "stable", "--epochs", "100"]
+    reference = tmp_path / "reference"
+    expected = language_model_command.figures(
+        *stable, "--max-steps", "420", "--output", str(reference)
+    )
+    output = tmp_path / "killed"
+    # Of 360 steps, so 10 parts of 36, the eighth has steps 252 to 288: the
+    # rate is constant from step 200 to 288.
+    language_model_command.kill_in_training(
+        "training", 7, *stable, "--max-steps", "360", "--output", str(output)
+    )
+    config = (output / "config.json").read_bytes()
+    refused = language_model_command.run(
+        "--resume", str(output), "--max-steps", "300"
+    )
+    assert refused.returncode == 2
+    assert "the run is at step 253; changed so, its rate" in refused.stderr
+    assert (output / "config.json").read_bytes() == config
+    resumed = language_model_command.figures(
+        "--resume", str(output), "--max-steps", "420"
+    )
+    perplexity = "validation_perplexity"
+    assert resumed[perplexity] == expected[perplexity]
+    _assert_same_weights(_results(output)[1], _results(reference)[1])
+    # From here on the new number is the run's own.
+    assert json.loads((output / "config.json").read_text())["max_steps"] == 420
+
+
+@pytest.fixture
+def refusal(caplog, capsys, monkeypatch, tmp_path):
+    """Runs the command in this process; returns what it complains of."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            command_line.run(language_model.main, list(arguments))
+        captured = capsys.readouterr()
+        message = caplog.text + captured.err
+        assert ended.value.code == 2, message
+        assert "Traceback" not in message
+        return message
+
+    return run
+
+
+def test_a_finished_run_resumed_gives_its_figures(
+    trained, language_model_command
+):
+    figures = language_model_command.figures("--resume", trained["run_dir"])
+    assert figures == trained
+
+
+@pytest.mark.parametrize(
+    "schedule, max_steps, expected",
+    [
+        ("slanted", "9", "needs a run of `--schedule stable`. This one has"),
+        ("stable", "9", "the run is finished"),
+        ("stable", "-1", "`--max-steps` must lie between 0 and"),
+    ],
+)
+def test_other_steps_are_refused_where_rates_have_fallen(
+    refusal, schedule, max_steps, expected, tmp_path
+):
+    config = {"command": "trainers.language_model", "schedule": schedule}
+    command_line.write_json(tmp_path / "run" / "config.json", config)
+    command_line.write_json(tmp_path / "run" / "metrics.json", {"figures": {}})
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    message = refusal(
+        "--resume", str(tmp_path / "run"), "--max-steps", max_steps
+    )
+    assert expected in message
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -74,16 +169,14 @@ def test_a_finished_run_resumed_gives_its_figures(trained, tmp_path):
         pytest.param(["--preset", "huge"], "compact", id="preset"),
         pytest.param(["--pretrained", "nowhere"], "nowhere", id="pretrained"),
         pytest.param(["--epochs", "0"], "--epochs", id="epochs"),
+        pytest.param(["--max-steps", "-1"], "--max-steps", id="max_steps"),
     ],
 )
-def test_a_mistake_leaves_no_folder(corpus, arguments, message, tmp_path):
+def test_a_mistake_leaves_no_folder(
+    refusal, corpus, arguments, message, tmp_path
+):
     output = tmp_path / "run"
-    result = _run(
-        tmp_path,
-        *("--corpus", str(corpus), "--output", str(output)),
-        *arguments,
+    assert message in refusal(
+        *("--corpus", str(corpus), "--output", str(output)), *arguments
     )
-    assert result.returncode == 2, result.stderr
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
     assert not output.exists()

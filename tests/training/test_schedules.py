@@ -7,6 +7,7 @@ import pytest
 from ulmfit_tf.training import (
     ScheduleSequence,
     SlantedTriangular,
+    WarmUpStableDecay,
     discriminative_rates,
 )
 
@@ -73,6 +74,64 @@ def test_arguments_out_of_range_are_refused(changes, message):
         SlantedTriangular(**arguments)
 
 
+def warm_up_stable_decay(steps, rate, total, warm_up, decay_frac, ratio):
+    """The rate of every step, one case after the other."""
+    falls_at = round(total * (1 - decay_frac))
+    rates = []
+    for step in steps:
+        factor = min(1.0, (step + 1) / (warm_up + 1))
+        if step > falls_at:
+            part = min(1.0, (step - falls_at) / max(1, total - falls_at))
+            factor = min(factor, (1 - part) * 1.0 + part / ratio)
+        rates.append(rate * factor)
+    return rates
+
+
+@pytest.mark.parametrize(
+    "total, warm_up, decay_frac, ratio",
+    [
+        pytest.param(1000, 200, 0.2, 32.0, id="usual"),
+        pytest.param(1000, 0, 0.5, 8.0, id="no_warm_up"),
+        pytest.param(50, 200, 0.2, 32.0, id="falls_before_it_is_warm"),
+        pytest.param(7, 2, 1.0, 4.0, id="never_stable"),
+        pytest.param(1, 0, 0.2, 32.0, id="one_step"),
+    ],
+)
+def test_warm_up_then_stable_then_decay(total, warm_up, decay_frac, ratio):
+    schedule = WarmUpStableDecay(0.02, total, warm_up, decay_frac, ratio)
+    steps = np.arange(total + 5)
+    expected = warm_up_stable_decay(
+        steps, 0.02, total, warm_up, decay_frac, ratio
+    )
+    np.testing.assert_allclose(schedule(steps), expected, rtol=1e-5)
+
+
+def test_until_it_falls_the_rate_does_not_depend_on_the_steps_to_come():
+    short, long = WarmUpStableDecay(0.02, 500), WarmUpStableDecay(0.02, 900)
+    assert (short.stable_until, long.stable_until) == (400, 720)
+    steps = np.arange(401)
+    np.testing.assert_array_equal(short(steps), long(steps))
+    # Constant, at the highest rate, once it is warm.
+    np.testing.assert_array_equal(short(steps[200:]), np.float32(0.02))
+    assert float(short(401)) < float(long(401))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"total_steps": 0}, "Received: total_steps=0"),
+        ({"warm_up_steps": -1}, "warm_up_steps=-1"),
+        ({"decay_frac": 0.0}, "Received: decay_frac=0.0"),
+        ({"decay_frac": 1.1}, "Received: decay_frac=1.1"),
+        ({"ratio": 0.5}, "ratio=0.5"),
+    ],
+)
+def test_stable_schedules_out_of_range_are_refused(changes, message):
+    arguments = {"max_learning_rate": 0.01, "total_steps": 10} | changes
+    with pytest.raises(ValueError, match=message):
+        WarmUpStableDecay(**arguments)
+
+
 def make_sequence():
     triangles = [
         SlantedTriangular(0.1, 10, 0.3, 4.0),
@@ -107,7 +166,12 @@ def test_a_sequence_needs_as_many_steps_as_schedules(steps):
 
 
 @pytest.mark.parametrize(
-    "schedule", [SlantedTriangular(0.3, 20, 0.2, 5.0), make_sequence()]
+    "schedule",
+    [
+        SlantedTriangular(0.3, 20, 0.2, 5.0),
+        WarmUpStableDecay(0.3, 20, 3, 0.4, 5.0),
+        make_sequence(),
+    ],
 )
 def test_configuration_round_trip(schedule):
     name = keras.saving.get_registered_name(type(schedule))
