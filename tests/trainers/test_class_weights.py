@@ -1,0 +1,25 @@
+"""Balanced class weights against scikit-learn's."""
+
+import dataclasses
+
+import numpy as np
+from sklearn.utils.class_weight import compute_sample_weight
+
+from trainers import classifier_stage
+from trainers.recipes import Recipe
+
+LABELS = np.array([0] * 9 + [2] * 3 + [1])
+
+
+def weights(kind):
+    recipe = dataclasses.replace(Recipe(), class_weights=kind)
+    return classifier_stage._document_weights(LABELS, 3, recipe)
+
+
+def test_balanced_weights_are_the_inverse_of_a_class_frequency():
+    expected = compute_sample_weight("balanced", LABELS)
+    np.testing.assert_allclose(weights("balanced"), expected, rtol=1e-6)
+
+
+def test_no_weights_unless_asked_for():
+    assert weights("none") is None
