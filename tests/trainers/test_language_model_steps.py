@@ -1,0 +1,80 @@
+"""Where a stable schedule falls, and what a run may be changed to."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from trainers import command_line, language_model
+from trainers.language_model_stage import LanguageModelRecipe, stable_until
+from ulmfit_tf.data.token_cache import TokenizedCorpus
+
+# 40 windows of 67 tokens or so in each of four streams.
+TRAIN = TokenizedCorpus.from_documents([np.arange(4 * 40 * 68)])
+VALIDATION = TokenizedCorpus.from_documents([np.arange(500)])
+RECIPE = LanguageModelRecipe(epochs=5, batch_size=4, schedule="stable")
+
+
+def falls_at(**changes):
+    recipe = dataclasses.replace(RECIPE, **changes)
+    return stable_until(recipe, TRAIN, VALIDATION, replicas=1)
+
+
+def test_the_rate_falls_over_the_last_fifth_of_the_steps_taken():
+    # Five epochs of 40 steps.
+    assert falls_at() == 160
+    assert falls_at(max_steps=100) == pytest.approx(80, abs=1)
+    # The epochs end before the steps do.
+    assert falls_at(max_steps=1_000_000) == 160
+    assert falls_at(epochs=10) == 320
+
+
+@pytest.fixture
+def run_at(tmp_path):
+    """Makes the folder of a run that is at a step."""
+
+    def make(step):
+        header = json.dumps({"step": step}).encode()
+        (tmp_path / "training").mkdir()
+        np.savez(
+            tmp_path / "training" / "training_state.npz",
+            header=np.frombuffer(header, "uint8"),
+        )
+        config = {"schedule": "stable", "max_steps": 0}
+        command_line.write_json(tmp_path / "config.json", config)
+        return tmp_path
+
+    return make
+
+
+def change(directory, max_steps):
+    return language_model._with_max_steps(
+        directory, RECIPE, max_steps, TRAIN, VALIDATION, 1
+    )
+
+
+@pytest.mark.parametrize("max_steps", [0, 150, 10_000])
+def test_a_run_in_its_constant_part_may_be_changed(run_at, max_steps):
+    directory = run_at(110)
+    assert change(directory, max_steps).max_steps == max_steps
+    config = command_line.read_json(directory / "config.json")
+    assert config == {"schedule": "stable", "max_steps": max_steps}
+
+
+@pytest.mark.parametrize(
+    "step, max_steps, expected",
+    [
+        pytest.param(110, 100, "step 110; changed so, ", id="too_few"),
+        # Without a limit of its own the run falls from step 160 on.
+        pytest.param(
+            161, 10_000, "step 161; as it was started, its rate", id="falling"
+        ),
+    ],
+)
+def test_a_run_whose_rate_has_fallen_may_not(run_at, step, max_steps, expected):
+    directory = run_at(step)
+    before = (directory / "config.json").read_bytes()
+    with pytest.raises(command_line.UserError, match=expected):
+        change(directory, max_steps)
+    assert (directory / "config.json").read_bytes() == before
