@@ -27,6 +27,7 @@ class Server(http.server.ThreadingHTTPServer):
         content: Bytes of the file.
         etag: Its ETag, or `None` to send none.
         ranges: Whether it answers ranges; otherwise it sends everything.
+        misplaced: Whether it answers a range with the file's beginning.
         breaks: For each answer, after how many bytes it ends; `None` for an
             answer that is whole.
         errors: HTTP errors to answer with first.
@@ -38,6 +39,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.content = CONTENT
         self.etag = '"one"'
         self.ranges = True
+        self.misplaced = False
         self.breaks = []
         self.errors = []
         self.asked = []
@@ -63,6 +65,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Content-Range", f"bytes */{len(content)}")
                 self.send_header("Content-Length", "0")
                 return self.end_headers()
+            if server.misplaced:
+                start = 0
             self.send_response(206)
             last = len(content) - 1
             self.send_header(
@@ -142,6 +146,18 @@ def test_a_server_that_breaks_at_the_same_place_is_given_up(server, target):
     with pytest.raises(OSError, match="100,000 of 300,000"):
         download.download(server.address, target, SHA256)
     assert len(server.asked) == download.ATTEMPTS
+
+
+def test_another_part_than_the_one_asked_for_is_not_appended(server, target):
+    server.breaks = [100_000]
+    server.misplaced = True
+    download.download(server.address, target)
+    assert target.read_bytes() == CONTENT
+    assert [asked for asked, _ in server.asked] == [
+        None,
+        "bytes=100000-",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("etag", ['"two"', None], ids=["marked", "unmarked"])

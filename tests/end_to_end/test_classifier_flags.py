@@ -73,28 +73,43 @@ def test_many_flags_at_once(run, table):
     figures = run(
         *table,
         *_TINY,
-        *("--bidirectional", "--tokenizer", "sentencepiece"),
+        *("--direction", "backward", "--tokenizer", "sentencepiece"),
         *("--vocabulary-size", "150", "--unfreezing", "script"),
         *("--class-weights", "balanced", "--label-smoothing", "0.1"),
-        *("--epochs", "9", "--early-stopping", "2", "--learning-rate", "0.1"),
+        *("--epochs", "6", "--early-stopping", "2", "--learning-rate", "0.1"),
     )
     run_dir = pathlib.Path(figures["run_dir"])
     assert figures["test_accuracy"] == pytest.approx(
         100 - figures["test_error"]
     )
     records = _records(figures)
-    for direction in ("forward", "backward"):
-        losses = [
-            record["val_loss"] for record in records[f"{direction}_classifier"]
-        ]
-        # Stopped two epochs after the best one, or not at all.
-        assert len(losses) == min(9, int(np.argmin(losses)) + 3)
-        trained = _trained_groups(records[f"{direction}_classifier"])
-        assert trained[:3] == [[4], [3, 4], _GROUPS]
+    assert set(records) == {"backward_language_model", "backward_classifier"}
+    records = records["backward_classifier"]
+    losses = [record["val_loss"] for record in records]
+    # Stopped two epochs after the best one, or not at all.
+    assert len(losses) == min(6, int(np.argmin(losses)) + 3)
+    assert _trained_groups(records)[:3] == [[4], [3, 4], _GROUPS]
     kept = pretrained.TrainedClassifier.load(run_dir / "classifier")
     assert kept.classes == ("no way", "yes")
+    assert set(kept.weights) == {"backward"}
     assert (run_dir / "classifier" / "tokenizer.model").exists()
     assert (run_dir / "saved_model" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_both_directions(run, table):
+    figures = run(
+        *table,
+        *_TINY,
+        *("--bidirectional", "--epochs", "4", "--learning-rate", "0.1"),
+    )
+    assert set(_records(figures)) == {
+        f"{direction}_{stage}"
+        for direction in ("forward", "backward")
+        for stage in ("language_model", "classifier")
+    }
+    run_dir = pathlib.Path(figures["run_dir"])
+    kept = pretrained.TrainedClassifier.load(run_dir / "classifier")
     # The two directions' probabilities, averaged.
     texts = ["Room 7 was awful.", "A lovely room, and a lovely view of it."]
     of_one = [
@@ -146,20 +161,11 @@ def test_unfreezing(run, table, method, expected):
 
 
 @pytest.mark.slow
-def test_backward_without_a_test_split(run, table):
-    figures = run(
-        *table,
-        *_TINY,
-        *("--direction", "backward", "--test-fraction", "0"),
-        *("--epochs", "2", "--early-stopping", "1"),
-    )
+def test_without_a_test_split(run, table):
+    figures = run(*table, *_TINY, "--test-fraction", "0", "--epochs", "2")
     assert figures["test_error"] is None
-    assert set(_records(figures)) == {
-        "backward_language_model",
-        "backward_classifier",
-    }
-    run_dir = pathlib.Path(figures["run_dir"])
-    assert not (run_dir / "forward").exists()
+    assert figures["test_accuracy"] is None
+    assert 0 <= figures["validation_error"] <= 100
 
 
 _ON_TWO_DEVICES = """
