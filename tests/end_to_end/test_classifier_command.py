@@ -306,7 +306,9 @@ def test_killed_in_the_second_direction_while_early_stopping(
     texts = ["Who wrote it?", "How many legs has an insect?"]
     np.testing.assert_array_equal(
         *(
-            pretrained.TrainedClassifier.load(run / "classifier").predict(texts)
+            pretrained.TrainedClassifier.from_preset(
+                run / "classifier"
+            ).predict(texts)
             for run in (killed, uninterrupted)
         )
     )

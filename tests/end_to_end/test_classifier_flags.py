@@ -89,7 +89,7 @@ def test_many_flags_at_once(run, table):
     # Stopped two epochs after the best one, or not at all.
     assert len(losses) == min(6, int(np.argmin(losses)) + 3)
     assert _trained_groups(records)[:3] == [[4], [3, 4], _GROUPS]
-    kept = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    kept = pretrained.TrainedClassifier.from_preset(run_dir / "classifier")
     assert kept.classes == ("no way", "yes")
     assert set(kept.weights) == {"backward"}
     assert (run_dir / "classifier" / "tokenizer.model").exists()
@@ -109,7 +109,7 @@ def test_both_directions(run, table):
         for stage in ("language_model", "classifier")
     }
     run_dir = pathlib.Path(figures["run_dir"])
-    kept = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    kept = pretrained.TrainedClassifier.from_preset(run_dir / "classifier")
     # The two directions' probabilities, averaged.
     texts = ["Room 7 was awful.", "A lovely room, and a lovely view of it."]
     of_one = [

@@ -299,7 +299,7 @@ def test_a_language_model_with_a_bpe_tokenizer(complaint, folder):
         "forward",
         tokenizer,
         models.get_weights(models.language_model_weights(model)),
-    ).save(directory)
+    ).save_to_preset(directory)
     # As if somebody had put a tokenizer of his own there, hashes and all.
     content = _bpe_model()
     (directory / "tokenizer.model").write_bytes(content)
@@ -315,6 +315,7 @@ def test_a_language_model_with_a_bpe_tokenizer(complaint, folder):
     message = complaint(
         ["--dataset", "reviews.csv", "--pretrained", str(directory)]
     )
-    assert f"`--pretrained`: The tokenizer of `{directory}`" in message
+    assert f"`--pretrained`: `{directory}` cannot be read" in message
+    assert "its tokenizer cannot be used" in message
     assert "must be a SentencePiece unigram model" in message
     assert "Received: model_type=BPE" in message

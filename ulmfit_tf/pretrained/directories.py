@@ -131,7 +131,8 @@ def read_model(directory, expected_format, newest_version, fields=()):
         tokenizer = text.load_tokenizer(directory)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"The tokenizer of `{directory}` cannot be used. {error}"
+            f"`{directory}` cannot be read as a model: its tokenizer cannot be "
+            f"used. {error}"
         ) from error
     return config, tokenizer, weights
 
