@@ -144,6 +144,14 @@ def test_a_load_test_at_a_rate(client):
     assert 30 <= figures["requests"] <= 40
 
 
+def test_a_load_test_with_random_arrivals(client, scripted):
+    figures = load_test(
+        client, [["a"]], 1.0, concurrency=8, rate=100, arrivals="poisson"
+    )
+    # Within five standard deviations of a Poisson variable.
+    assert 50 <= figures["requests"] <= 150
+
+
 def test_answers_are_json_lines(scripted, tmp_path, capsys):
     path = tmp_path / "texts"
     path.write_bytes(b"abc\r\n\nna\xc3\xafve\n\xff\n")
