@@ -191,10 +191,11 @@ def test_a_refusal_is_told(scripted):
 
 
 def test_the_client_needs_neither_tensorflow_nor_this_library():
+    # Seconds of the processor, which other work does not lengthen.
     code = (
-        "import sys, time; start = time.monotonic(); "
+        "import sys, time; start = time.process_time(); "
         "import serving.client; "
-        "print(time.monotonic() - start, "
+        "print(time.process_time() - start, "
         "*({'tensorflow', 'numpy', 'keras', 'ulmfit_tf'} & set(sys.modules)))"
     )
     process = subprocess.run(
@@ -202,8 +203,7 @@ def test_the_client_needs_neither_tensorflow_nor_this_library():
     )
     seconds, *modules = process.stdout.split()
     assert modules == []
-    # Half a second alone; the margin is for a busy machine.
-    assert float(seconds) < 3
+    assert float(seconds) < 1
 
 
 @pytest.mark.slow
