@@ -1,6 +1,6 @@
 """Requests a second and latencies of a served classifier, beside fastai's.
 
-    python -m benchmarks.serving_throughput [--peer-python PYTHON]
+    python -m benchmarks.serving_throughput [--peers-python PYTHON]
 
 Serves a classifier with random weights by `serving.server` and asks it, one
 text a request, by `serving.client`'s load test: processes of their own, as
@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -51,7 +52,7 @@ def main(argv=None):
                 model, _write(directory / "batching.config", _BATCHING)
             ),
         }
-        if arguments.peer_python:
+        if arguments.peers_python:
             servers["fastai"] = _peer_command(arguments, directory)
         for name, command in servers.items():
             with _running(command) as target:
@@ -143,7 +144,7 @@ def _peer_command(arguments, directory):
 
     sizes = dataclasses.astuple(ARCHITECTURES[arguments.preset])
     words = _write(directory / "words.txt", "\n".join(_words()))
-    return [arguments.peer_python, str(_PEER), str(words), *map(str, sizes)]
+    return [arguments.peers_python, str(_PEER), str(words), *map(str, sizes)]
 
 
 def _words():
@@ -219,14 +220,17 @@ def _parser():
         description="Throughput and latency of a served classifier.",
     )
     parser.add_argument(
-        "--preset", choices=("compact", "paper"), default="compact"
+        "--preset", choices=("tiny", "compact", "paper"), default="compact"
     )
     parser.add_argument(
         "--model-base-path",
         help="an exported model; by default one with random weights",
     )
     parser.add_argument(
-        "--peer-python", help="python with fastai; by default no comparison"
+        "--peers-python",
+        default=os.environ.get("PEERS_PYTHON"),
+        help="Python of an environment with fastai; without it ours is "
+        "measured alone",
     )
     parser.add_argument(
         "--seconds", type=float, default=6.0, help="of a measurement"
