@@ -12,7 +12,7 @@ def test_each_precision_is_measured_on_the_test_split(
 ):
     dataset = data.load_dataset("questions")
     classifier = make_classifier(("forward",), dataset.classes)
-    classifier.save(tmp_path / "classifier")
+    classifier.save_to_preset(tmp_path / "classifier")
     figures = precision_cost.main(
         ["--run-dir", str(tmp_path), "--dataset", "questions"]
     )
@@ -31,7 +31,7 @@ def test_each_precision_is_measured_on_the_test_split(
 
 
 def test_the_data_set_must_have_the_runs_classes(classifier, tmp_path):
-    classifier.save(tmp_path / "classifier")
+    classifier.save_to_preset(tmp_path / "classifier")
     with pytest.raises(UserError, match="has the classes"):
         precision_cost.main(
             ["--run-dir", str(tmp_path), "--dataset", "questions"]
@@ -46,7 +46,7 @@ def test_the_data_set_must_have_the_runs_classes(classifier, tmp_path):
     ],
 )
 def test_mistakes_are_told(classifier, run_dir, dataset, message, tmp_path):
-    classifier.save(tmp_path / "classifier")
+    classifier.save_to_preset(tmp_path / "classifier")
     with pytest.raises(UserError, match=message):
         precision_cost.main(
             ["--run-dir", str(tmp_path / run_dir), "--dataset", dataset]

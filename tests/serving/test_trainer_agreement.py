@@ -61,7 +61,9 @@ def _random_classifier(classes):
 @pytest.fixture(scope="module")
 def classifier(dataset):
     if RUN_DIR:
-        return TrainedClassifier.load(os.path.join(RUN_DIR, "classifier"))
+        return TrainedClassifier.from_preset(
+            os.path.join(RUN_DIR, "classifier")
+        )
     return _random_classifier(dataset.classes)
 
 
