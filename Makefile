@@ -40,3 +40,4 @@ format: setup-dev
 
 bench: setup
 	$(BIN)/python -m benchmarks.lstm_layer
+	$(BIN)/python -m benchmarks.serving_throughput

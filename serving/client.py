@@ -80,6 +80,7 @@ def _load_test(client, arguments):
         arguments.load_test,
         arguments.max_in_flight,
         arguments.rate,
+        arguments.arrivals,
     )
 
 
@@ -154,6 +155,12 @@ def _parser():
         type=float,
         help="requests a second of the load test; by default as many as "
         "--max-in-flight callers get answered",
+    )
+    add(
+        "--arrivals",
+        choices=("constant", "poisson"),
+        default="constant",
+        help="gaps between the requests of --rate",
     )
     return parser
 

@@ -18,30 +18,19 @@ from serving import command_line
 def main(argv):
     """Exports as the arguments say; returns the final figures."""
     arguments = _parser().parse_args(argv)
-    run_dir = pathlib.Path(arguments.run_dir)
-    source = run_dir / "classifier"
-    if not (source / "config.json").exists():
-        raise command_line.UserError(
-            f"`--run-dir {run_dir}`: there is no trained classifier in that "
-            "folder, as it has no classifier/config.json. Give the folder "
-            "that `python -m trainers.classifier` printed as its `run_dir`."
-        )
     if arguments.version is not None and arguments.version < 1:
         raise command_line.UserError(
             f"`--version {arguments.version}`: a version is a positive "
             "integer. Leave it out for the next free one."
         )
     started = time.monotonic()
+    run_dir = pathlib.Path(arguments.run_dir)
+    classifier = load_run_classifier(run_dir)
     # TensorFlow takes seconds to import; a mistake is told before.
-    from serving.saved_model import export_classifier
-    from ulmfit_tf.pretrained import TrainedClassifier
+    from serving.saved_model import export_classifier, size_on_disk
 
-    try:
-        classifier = TrainedClassifier.from_preset(source)
-    except (ValueError, OSError) as error:
-        raise command_line.UserError(str(error)) from error
     output = pathlib.Path(arguments.output or run_dir / "saved_model")
-    logging.info("Exporting %s and checking the export.", source)
+    logging.info("Exporting %s and checking the export.", run_dir)
     try:
         version = export_classifier(
             classifier,
@@ -54,13 +43,33 @@ def main(argv):
         raise command_line.UserError(
             f"`--output {output}` could not be written: {error}"
         ) from error
-    size = sum(p.stat().st_size for p in version.rglob("*") if p.is_file())
     return {
         "saved_model": str(version),
         "version": int(version.name),
-        "bytes": size,
+        "bytes": size_on_disk(version),
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def load_run_classifier(run_dir):
+    """Loads the `TrainedClassifier` of a run folder.
+
+    Raises:
+        UserError: If there is none in it, or it cannot be read.
+    """
+    source = pathlib.Path(run_dir) / "classifier"
+    if not (source / "config.json").exists():
+        raise command_line.UserError(
+            f"`--run-dir {run_dir}`: there is no trained classifier in that "
+            "folder, as it has no classifier/config.json. Give the folder "
+            "that `python -m trainers.classifier` printed as its `run_dir`."
+        )
+    from ulmfit_tf.pretrained import TrainedClassifier
+
+    try:
+        return TrainedClassifier.from_preset(source)
+    except (ValueError, OSError) as error:
+        raise command_line.UserError(str(error)) from error
 
 
 def _read_figures(path):

@@ -194,7 +194,9 @@ def _floats(tensor):
     return values.tolist()
 
 
-def load_test(client, batches, seconds, concurrency, rate=None):
+def load_test(
+    client, batches, seconds, concurrency, rate=None, arrivals="constant"
+):
     """Sends requests for a while and measures how long each took.
 
     Args:
@@ -205,22 +207,24 @@ def load_test(client, batches, seconds, concurrency, rate=None):
         rate: Optional float, requests a second that arrive regardless of
             answers; a request's time then counts from its arrival. By
             default the next is sent when one is answered.
+        arrivals: `"constant"` or `"poisson"`, the gaps between arrivals.
 
     Returns:
         Dict: `requests`, `errors`, `texts_per_second`, `requests_per_second`
         and the latencies `p50_ms`, `p95_ms`, `p99_ms`.
     """
-    counter = itertools.count()
+    schedule = _schedule(rate, arrivals)
+    lock = threading.Lock()
     latencies, errors, texts = [], collections.Counter(), []
     started = time.monotonic()
 
     def work():
         while True:
-            # `next` is atomic in CPython.
-            index = next(counter)
+            with lock:
+                index, arrival = next(schedule)
             sent = time.monotonic()
             if rate is not None:
-                sent = started + index / rate
+                sent = started + arrival
                 time.sleep(max(0.0, sent - time.monotonic()))
             if max(sent, time.monotonic()) - started >= seconds:
                 return
@@ -250,6 +254,17 @@ def load_test(client, batches, seconds, concurrency, rate=None):
             for percent in (50, 95, 99)
         },
     }
+
+
+def _schedule(rate, arrivals):
+    """Yields the number of each request and the second that it arrives."""
+    arrival = 0.0
+    for index in itertools.count():
+        yield index, arrival
+        if rate is None:
+            continue
+        poisson = arrivals == "poisson"
+        arrival += random.expovariate(rate) if poisson else 1 / rate
 
 
 def _percentile_ms(latencies, percent):

@@ -25,6 +25,9 @@ class ServerOptions:
         max_message_bytes: Int, of a request.
         max_rows: Int, texts in a request.
         max_workers: Int, gRPC requests answered at the same time.
+        intra_op_threads: Int, threads of one operation, see `SessionModel`.
+            Requests share the processor better than operations do.
+        inter_op_threads: Int, threads of a long request.
         batching: `BatchingOptions`, or `None` for none.
         metrics_path: Str, Prometheus' path on the REST port, or `None`.
         tls: `SSLConfig` message, or `None` for plain text.
@@ -37,6 +40,8 @@ class ServerOptions:
     max_message_bytes: int = _MESSAGE_BYTES
     max_rows: int = 65536
     max_workers: int = 16
+    intra_op_threads: int = 1
+    inter_op_threads: int = 0
     batching: object = None
     metrics_path: str | None = None
     tls: object = None
@@ -59,7 +64,9 @@ class Server:
         from serving.versions import VersionManager
 
         def make_model(directory):
-            model = SessionModel(directory)
+            model = SessionModel(
+                directory, options.intra_op_threads, options.inter_op_threads
+            )
             if options.batching is None:
                 return model
             return BatchedModel(model, options.batching)

@@ -83,6 +83,12 @@ def export_classifier(
         return _publish(moved, model_directory, version)
 
 
+def size_on_disk(version_directory):
+    """Returns the bytes of all files of an exported version."""
+    files = pathlib.Path(version_directory).rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
 def _check_version(model_directory, version):
     if not isinstance(version, int) or version < 1:
         raise ValueError(

@@ -42,6 +42,8 @@ def parse_arguments(argv):
         max_message_bytes=arguments.max_message_bytes,
         max_rows=arguments.max_rows,
         max_workers=arguments.max_workers,
+        intra_op_threads=arguments.tensorflow_intra_op_parallelism,
+        inter_op_threads=arguments.tensorflow_inter_op_parallelism,
         batching=_batching(arguments),
         metrics_path=_metrics_path(arguments),
         tls=_tls(arguments),
@@ -172,5 +174,17 @@ def _parser():
         type=int,
         default=ServerOptions.max_workers,
         help="gRPC requests answered at the same time",
+    )
+    add(
+        "--tensorflow-intra-op-parallelism",
+        type=int,
+        default=ServerOptions.intra_op_threads,
+        help="threads of one operation; 0 for TensorFlow's choice",
+    )
+    add(
+        "--tensorflow-inter-op-parallelism",
+        type=int,
+        default=ServerOptions.inter_op_threads,
+        help="threads of a long request; 0 for TensorFlow's choice",
     )
     return parser

@@ -8,6 +8,8 @@ import tensorflow as tf
 # Registers TF Text's operations, which the stock server links.
 import tensorflow_text  # noqa: F401
 
+# Bytes of text that are computed in the thread of the request.
+_SHORT_BYTES = 8192
 # A TFRecord file of PredictionLog that TF Serving replays on loading.
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -34,16 +36,24 @@ class SessionModel:
     runs its signatures by tensor name, which `tf.saved_model.load` does not.
     Thread-safe.
 
+    A request of a few short texts is computed in the thread that brings it:
+    an LSTM step is some twenty small operations, and handing each to another
+    thread costs more than it gains. Longer ones run in TensorFlow's own
+    threads, where a run can be given up.
+
     Args:
         directory: Path of the SavedModel.
-        num_threads: Optional int, threads of one operation and of all.
+        intra_op_threads: Int, threads of one operation; 0 for TensorFlow's
+            choice. The first session of a process decides for all.
+        inter_op_threads: Int, threads that operations of long requests are
+            spread over; 0 for TensorFlow's choice.
     """
 
-    def __init__(self, directory, num_threads=None):
+    def __init__(self, directory, intra_op_threads=0, inter_op_threads=0):
         self.directory = pathlib.Path(directory)
         config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=num_threads or 0,
-            inter_op_parallelism_threads=num_threads or 0,
+            intra_op_parallelism_threads=intra_op_threads,
+            inter_op_parallelism_threads=inter_op_threads,
         )
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
@@ -75,7 +85,8 @@ class SessionModel:
             signature_name: Str.
             inputs: Dict of arrays by the signature's input names.
             output_names: Optional sequence of str, by default all outputs.
-            timeout_seconds: Optional float, after which the run is given up.
+            timeout_seconds: Optional float, after which the run is given up,
+                if it is a long one.
 
         Returns:
             Dict of NumPy arrays by output name.
@@ -94,7 +105,9 @@ class SessionModel:
                 accept_options=True,
             )
         options = tf.compat.v1.RunOptions()
-        if timeout_seconds is not None:
+        if _num_bytes(inputs) <= _SHORT_BYTES:
+            options.inter_op_thread_pool = -1
+        elif timeout_seconds is not None:
             # Zero would mean no limit.
             options.timeout_in_ms = max(1, int(timeout_seconds * 1000))
         values = self._callables[key](
@@ -106,3 +119,11 @@ class SessionModel:
         """Frees the session and cancels what runs in it."""
         self._callables.clear()
         self._session.close()
+
+
+def _num_bytes(inputs):
+    """Bytes of all strings; of numbers, that of their array."""
+    return sum(
+        sum(map(len, array.flat)) if array.dtype == object else array.nbytes
+        for array in inputs.values()
+    )

@@ -144,6 +144,14 @@ def test_a_load_test_at_a_rate(client):
     assert 30 <= figures["requests"] <= 40
 
 
+def test_a_load_test_with_random_arrivals(client, scripted):
+    figures = load_test(
+        client, [["a"]], 1.0, concurrency=8, rate=100, arrivals="poisson"
+    )
+    # Within five standard deviations of a Poisson variable.
+    assert 50 <= figures["requests"] <= 150
+
+
 def test_answers_are_json_lines(scripted, tmp_path, capsys):
     path = tmp_path / "texts"
     path.write_bytes(b"abc\r\n\nna\xc3\xafve\n\xff\n")
@@ -183,10 +191,11 @@ def test_a_refusal_is_told(scripted):
 
 
 def test_the_client_needs_neither_tensorflow_nor_this_library():
+    # Seconds of the processor, which other work does not lengthen.
     code = (
-        "import sys, time; start = time.monotonic(); "
+        "import sys, time; start = time.process_time(); "
         "import serving.client; "
-        "print(time.monotonic() - start, "
+        "print(time.process_time() - start, "
         "*({'tensorflow', 'numpy', 'keras', 'ulmfit_tf'} & set(sys.modules)))"
     )
     process = subprocess.run(
@@ -194,8 +203,7 @@ def test_the_client_needs_neither_tensorflow_nor_this_library():
     )
     seconds, *modules = process.stdout.split()
     assert modules == []
-    # Half a second alone; the margin is for a busy machine.
-    assert float(seconds) < 3
+    assert float(seconds) < 1
 
 
 @pytest.mark.slow

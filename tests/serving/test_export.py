@@ -112,7 +112,9 @@ def test_a_version_is_a_positive_integer(classifier, tmp_path, version):
     [
         pytest.param(["--run-dir", "nowhere"], "run_dir", id="no_run"),
         pytest.param(
-            ["--run-dir", ".", "--version", "0"], "run_dir", id="not_a_run"
+            ["--run-dir", ".", "--version", "0"],
+            "positive integer",
+            id="no_version",
         ),
     ],
 )

@@ -211,7 +211,7 @@ def test_metrics(server, client):
         int(value)
         for name, value in samples.items()
         if name.startswith(":tensorflow:serving:request_latency_bucket")
-        and 'API="Predict"' in name
+        and 'model_name="questions",API="Predict"' in name
     ]
     assert buckets == sorted(buckets)
     assert buckets[-1] >= 1

@@ -68,7 +68,11 @@ def test_several_models_over_tls(
     )
     key, cert = (json.dumps(path.read_text()) for path in certificate)
     tls = tmp_path / "ssl.config"
-    tls.write_text(f"server_key: {key} server_cert: {cert}")
+    # It signed itself, so it is its own authority, for both sides.
+    tls.write_text(
+        f"server_key: {key} server_cert: {cert} custom_ca: {cert}"
+        " client_verify: true"
+    )
     _, addresses = start_server(
         *("--model-config-file", str(models), "--ssl-config-file", str(tls)),
         *("--rest-api-port", "0", "--host", "127.0.0.1"),
@@ -78,7 +82,9 @@ def test_several_models_over_tls(
         [
             *(sys.executable, "-m", "serving.client", "--model", "b"),
             *("--target", f"localhost:{port}", "--tls"),
-            *("--root-certificates", str(certificate[1]), "who wrote this"),
+            *("--root-certificates", str(certificate[1])),
+            *("--client-key", str(certificate[0])),
+            *("--client-certificate", str(certificate[1]), "who wrote this"),
         ],
         capture_output=True,
         text=True,
@@ -88,13 +94,22 @@ def test_several_models_over_tls(
     context = ssl.create_default_context(cafile=certificate[1])
     rest = addresses["rest"].rsplit(":", 1)[1]
     url = f"https://localhost:{rest}/v1/models/a"
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url, context=context, timeout=20)
+    context.load_cert_chain(certificate[1], certificate[0])
     with urllib.request.urlopen(url, context=context, timeout=20) as response:
         assert response.status == 200
-    with (
-        Client(f"localhost:{port}", "a", retries=0) as plain,
-        pytest.raises(grpc.RpcError),
-    ):
-        plain.predict(["who"])
+    without_certificate = grpc.ssl_channel_credentials(
+        certificate[1].read_bytes()
+    )
+    for credentials in (None, without_certificate):
+        with (
+            Client(
+                *(f"localhost:{port}", "a"), retries=0, credentials=credentials
+            ) as stranger,
+            pytest.raises(grpc.RpcError),
+        ):
+            stranger.predict(["who"])
 
 
 def test_requests_under_way_are_answered_before_the_end(

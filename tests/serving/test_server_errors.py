@@ -1,5 +1,7 @@
 """Each mistake gets the status and message of TF Serving."""
 
+import time
+
 import grpc
 import pytest
 import tensorflow as tf
@@ -265,6 +267,24 @@ def test_a_deadline_ends_a_long_request(stub):
     with pytest.raises(grpc.RpcError) as raised:
         stub.Predict(request, timeout=0.2)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_the_server_gives_up_what_nobody_waits_for(stub, server):
+    counted = "DEADLINE_EXCEEDED"
+    before = _requests(server, counted)
+    # Minutes of work.
+    request = predict_request(["what is a film " * 50_000])
+    with pytest.raises(grpc.RpcError):
+        stub.Predict(request, timeout=0.5)
+    limit = time.monotonic() + 20
+    while _requests(server, counted) == before:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def _requests(server, status):
+    lines = server._metrics.text({}).splitlines()
+    return [line for line in lines if f'status="{status}"' in line]
 
 
 def test_a_message_over_the_limit_is_refused(stub):

@@ -10,6 +10,7 @@ from ulmfit_tf import models
 from ulmfit_tf.data.chunks import chunk_documents
 from ulmfit_tf.data.token_cache import tokenize_corpus
 from ulmfit_tf.pretrained.directories import read_model, write_model
+from ulmfit_tf.text import PADDING_ID
 
 _FORMAT = "ulmfit_tf.classifier"
 _VERSION = 1
@@ -150,9 +151,25 @@ def document_probabilities(pair, documents, chunk_length):
         Float32 tensor `(batch, classes)`.
     """
     inputs = {}
-    for direction in pair.classifiers:
+    for direction, classifier in pair.classifiers.items():
         read = documents
         if direction == "backward":
             read = tf.reverse(documents, axis=[1])
-        inputs[direction] = chunk_documents(read, chunk_length)
+        inputs[direction] = _lay_out(
+            read, chunk_length, classifier.pooled_length
+        )
     return pair(inputs)
+
+
+def _lay_out(documents, chunk_length, pooled_length):
+    """Lays documents out as narrow as may be.
+
+    Chunks matter where gradients are cut and where the first ones are read
+    without pooling. Neither happens to documents that are pooled as a whole,
+    so these need no filling up to whole chunks.
+    """
+    return tf.cond(
+        documents.bounding_shape(axis=1) <= pooled_length,
+        lambda: documents.to_tensor(PADDING_ID),
+        lambda: chunk_documents(documents, chunk_length),
+    )
