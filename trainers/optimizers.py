@@ -1,7 +1,5 @@
 """Optimizers of the fine-tuning stages."""
 
-import keras
-
 from ulmfit_tf import training
 
 
@@ -12,7 +10,7 @@ def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
     as in the authors' scripts.
     """
     return [
-        keras.optimizers.Adam(
+        training.Adam(
             schedule,
             beta_1=beta_1,
             beta_2=beta_2,

@@ -137,3 +137,37 @@ def test_a_sample_as_large_as_the_vocabulary_is_refused(sample_size):
     layer = SampledSoftmax(sample_size)
     with pytest.raises(ValueError, match="Use the full softmax"):
         layer(hidden, targets, embeddings, bias)
+
+
+@pytest.mark.parametrize("positions", [1, 5, 12, 13])
+def test_the_full_softmax_in_blocks_is_the_whole_one(positions, monkeypatch):
+    from ulmfit_tf.layers import softmax_loss
+
+    monkeypatch.setattr(softmax_loss, "_BLOCK", 4)
+    rng = np.random.default_rng(0)
+    shapes = [(1, positions, UNITS), (VOCABULARY_SIZE, UNITS)]
+    hidden, embeddings = (
+        tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes
+    )
+    targets = tf.constant(rng.integers(VOCABULARY_SIZE, size=(1, positions)))
+    weights = tf.constant(rng.normal(size=(1, positions)), tf.float32)
+    decoder = TiedDecoder(VOCABULARY_SIZE)
+    decoder.build(hidden.shape)
+    decoder.bias.assign(rng.normal(size=VOCABULARY_SIZE))
+    sources = [hidden, embeddings, decoder.bias.value]
+
+    def results(losses):
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            values = losses()
+            total = tf.reduce_sum(weights * values)
+        return [values, *tape.gradient(total, sources)]
+
+    actual = results(lambda: decoder.losses_of(hidden, targets, embeddings))
+    expected = results(
+        lambda: tf.nn.sparse_softmax_cross_entropy_with_logits(
+            targets, decoder(hidden, embeddings)
+        )
+    )
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -1,6 +1,13 @@
 """LSTM over a whole sequence on TensorFlow CPU, with its own backward pass."""
 
+import dataclasses
+
 import tensorflow as tf
+
+# Parts of a batch that are computed side by side while training. One part
+# leaves cores idle between its many small operations; with two of them one
+# works while the other waits.
+_NUM_PARTS = 2
 
 
 def lstm_sequence(
@@ -18,11 +25,18 @@ def lstm_sequence(
 
     The equations, the gate order (input, forget, cell, output) and the
     treatment of masked steps (the state is held) are those of
-    `keras.layers.LSTM`. Differentiating the loop automatically accumulates
-    the recurrent kernel's gradient, a matrix as large as the kernel, at every
-    step. Here the backward loop only propagates the state's gradient and
-    keeps that of the gates; both kernels' gradients then are one matrix
-    product each.
+    `keras.layers.LSTM`. What makes it faster:
+
+    - Differentiating the loop automatically accumulates the recurrent
+      kernel's gradient, a matrix as large as the kernel, at every step. Here
+      the backward loop only propagates the state's gradient and keeps that
+      of the gates; both kernels' gradients then are one matrix product each.
+    - The state is `(units, batch)` inside of the loops, so that a step's
+      product has the large matrix on the left, which the processor reads as
+      it is, and the small one on the right, which has to be repacked.
+      Splitting the gates then copies nothing.
+    - While training, the parts of a batch run in loops of their own that do
+      not wait for each other.
 
     Matrix products run in the dtype of `inputs` (float32 or bfloat16). Gate
     activations and the cell state are float32 in either case, within a call:
@@ -49,33 +63,7 @@ def lstm_sequence(
         `(batch, units)` in float32.
     """
     dtype = inputs.dtype
-    # Time-major and merged with the batch, so that whatever does not depend
-    # on the state is one matrix product over all timesteps.
-    inputs = tf.transpose(inputs, [1, 0, 2])
-    if mask is not None:
-        mask = tf.transpose(mask)[:, :, None]
-
-    @tf.custom_gradient
-    def run(inputs, initial_hidden, initial_cell, kernel, recurrent, bias):
-        outputs, hidden, cell, gates, cells = _forward(
-            inputs, initial_hidden, initial_cell, kernel, recurrent, bias, mask
-        )
-
-        def gradient(d_outputs, d_hidden, d_cell):
-            return _backward(
-                (inputs, initial_hidden, initial_cell, kernel, recurrent),
-                (outputs, gates, cells),
-                (d_outputs, d_hidden, d_cell),
-                mask,
-                detach_every,
-            )
-
-        return (outputs, hidden, cell), gradient
-
-    def run_once(*arguments):
-        return _forward(*arguments, mask, keep=False)[:3]
-
-    outputs, hidden, cell = (run if training else run_once)(
+    arguments = (
         inputs,
         tf.cast(initial_hidden, tf.float32),
         tf.cast(initial_cell, tf.float32),
@@ -83,95 +71,274 @@ def lstm_sequence(
         tf.cast(recurrent_kernel, dtype),
         tf.cast(bias, tf.float32),
     )
-    return tf.transpose(outputs, [1, 0, 2]), hidden, cell
+    if not training:
+        return _infer(*arguments, mask)
+
+    @tf.custom_gradient
+    def run(*arguments):
+        parts = _forward_parts(*arguments, mask)
+        outputs, hidden, cell = (
+            tf.concat([getattr(part, name) for part in parts], 0)
+            for name in ("outputs", "hidden", "cell")
+        )
+
+        def gradient(*upstream):
+            return _backward(arguments, outputs, parts, upstream, detach_every)
+
+        return (outputs, hidden, cell), gradient
+
+    return run(*arguments)
 
 
-def _forward(inputs, hidden, cell, kernel, recurrent, bias, mask, keep=True):
-    """Returns outputs, final states, gate activations and cell states.
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some rows of a batch: their results, and what is kept of them.
 
-    All sequences are time-major. Gates and cells are kept for the backward
-    pass and `None` without `keep`.
+    Attributes:
+        rows: Slice of the batch.
+        outputs: `(rows, timesteps, units)`.
+        hidden: Final state `(rows, units)`.
+        cell: Final state `(rows, units)`.
+        mask: `None` or bool `(timesteps, 1, rows)`.
+        kept: `TensorArray`s over time: activations of the three sigmoid
+            gates `(3 * units, rows)`; of the cell gate; cell states before
+            each step and after the last; their hyperbolic tangents, each
+            `(units, rows)`.
     """
-    dtype = inputs.dtype
-    timesteps, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
-    features, units = inputs.shape[2], recurrent.shape[0]
-    projected = tf.reshape(
-        tf.matmul(tf.reshape(inputs, [-1, features]), kernel),
-        [timesteps, batch, 4 * units],
-    )
 
-    def array(element_dtype, width):
+    rows: slice
+    outputs: tf.Tensor
+    hidden: tf.Tensor
+    cell: tf.Tensor
+    mask: tf.Tensor | None
+    kept: tuple
+
+
+def _infer(inputs, hidden, cell, kernel, recurrent, bias, mask):
+    """Returns outputs and final states, and keeps nothing."""
+    features, gates = kernel.shape
+    batch, timesteps = tf.shape(inputs)[0], tf.shape(inputs)[1]
+    # With few rows a step's time is that of reading its matrix, so what does
+    # not depend on the state is one product over all timesteps.
+    projected = tf.matmul(
+        tf.reshape(inputs, [-1, features]), _sigmoids_first(kernel)
+    )
+    projected = tf.reshape(projected, [batch, timesteps, gates])
+    projected = tf.transpose(projected, [1, 2, 0])
+    bias = _sigmoids_first(bias[None])[0, :, None]
+    weights = _as_left_factor(_sigmoids_first(recurrent))
+
+    def gate_inputs(time, hidden):
+        sums = tf.cast(_left_product(weights, hidden), tf.float32)
+        return sums + (tf.cast(projected[time], tf.float32) + bias)
+
+    return _forward_loop(
+        gate_inputs, timesteps, hidden, cell, inputs.dtype, _time_major(mask)
+    )[:3]
+
+
+def _forward_parts(inputs, hidden, cell, kernel, recurrent, bias, mask):
+    """Runs the parts of a batch, returns a list of `_Part`s."""
+    dtype = inputs.dtype
+    # The bias as two rows, so that it has twice bfloat16's precision.
+    high = tf.cast(bias, dtype)
+    low = tf.cast(bias - tf.cast(high, tf.float32), dtype)
+    weights = tf.concat([kernel, [high, low], recurrent], 0)
+    weights = _as_left_factor(_sigmoids_first(weights))
+    parts = []
+    for rows in _part_rows(inputs):
+        part_inputs = tf.transpose(inputs[rows], [1, 2, 0])
+        timesteps, _, batch = tf.unstack(tf.shape(part_inputs))
+        ones = tf.ones((timesteps, 2, batch), dtype)
+        part_inputs = tf.concat([part_inputs, ones], 1)
+
+        def gate_inputs(time, hidden, part_inputs=part_inputs):
+            sums = _left_product(
+                weights, tf.concat([part_inputs[time], hidden], 0)
+            )
+            return tf.cast(sums, tf.float32)
+
+        part_mask = None if mask is None else _time_major(mask[rows])
+        *results, kept = _forward_loop(
+            gate_inputs,
+            timesteps,
+            hidden[rows],
+            cell[rows],
+            dtype,
+            part_mask,
+            keep=True,
+        )
+        parts.append(_Part(rows, *results, part_mask, kept))
+    return parts
+
+
+def _part_rows(inputs):
+    batch = inputs.shape[0]
+    if batch == 1:
+        return [slice(0, 1)]
+    if batch is None:
+        batch = tf.shape(inputs)[0]
+    size = (batch + _NUM_PARTS - 1) // _NUM_PARTS
+    return [slice(size * part, size * (part + 1)) for part in range(_NUM_PARTS)]
+
+
+def _forward_loop(
+    gate_inputs, timesteps, hidden, cell, dtype, mask, keep=False
+):
+    """Loops over time.
+
+    Args:
+        gate_inputs: Function of the time and the hidden state `(units, rows)`
+            to what goes into the gates, float32 `(4 * units, rows)`.
+        timesteps: Int tensor.
+        hidden: Initial state `(rows, units)`.
+        cell: Initial state `(rows, units)`.
+        dtype: Dtype of products and outputs.
+        mask: `None` or bool `(timesteps, 1, rows)`.
+        keep: Bool, whether the backward pass needs anything.
+
+    Returns:
+        `(outputs, hidden, cell, kept)`, see `_Part`.
+    """
+    units = hidden.shape[1]
+    hidden, cell = tf.transpose(hidden), tf.transpose(cell)
+
+    def array(element_dtype, width, size=timesteps):
         return tf.TensorArray(
             element_dtype,
-            size=timesteps,
-            element_shape=[None, width],
+            size=size,
+            element_shape=[width, None],
             clear_after_read=False,
         )
 
     def step(time, hidden, cell, outputs, *kept):
-        gate_input = tf.cast(tf.matmul(hidden, recurrent), tf.float32)
-        gate_input += tf.cast(projected[time], tf.float32) + bias
-        i, f, g, o = tf.split(gate_input, 4, axis=1)
-        i, f, o = tf.sigmoid(i), tf.sigmoid(f), tf.sigmoid(o)
-        g = tf.tanh(g)
-        new_cell = f * cell + i * g
-        new_hidden = tf.cast(o * tf.tanh(new_cell), dtype)
+        sums = tf.split(gate_inputs(time, hidden), [3 * units, units])
+        sigmoids, candidate = tf.sigmoid(sums[0]), tf.tanh(sums[1])
+        i, f, o = tf.split(sigmoids, 3)
+        new_cell = f * cell + i * candidate
+        tanh_cell = tf.tanh(new_cell)
+        new_hidden = tf.cast(o * tanh_cell, dtype)
         if mask is not None:
             new_cell = tf.where(mask[time], new_cell, cell)
             new_hidden = tf.where(mask[time], new_hidden, hidden)
         if keep:
-            gates, cells = kept
-            kept = (
-                gates.write(time, tf.cast(tf.concat([i, f, g, o], 1), dtype)),
-                cells.write(time, new_cell),
-            )
+            values = (sigmoids, candidate, new_cell, tanh_cell)
+            times = (time, time, time + 1, time)
+            kept = [
+                written.write(index, value)
+                for written, index, value in zip(
+                    kept, times, values, strict=True
+                )
+            ]
         outputs = outputs.write(time, new_hidden)
         return (time + 1, new_hidden, new_cell, outputs, *kept)
 
-    kept = (array(dtype, 4 * units), array(tf.float32, units)) if keep else ()
+    kept = ()
+    if keep:
+        kept = (
+            array(tf.float32, 3 * units),
+            array(tf.float32, units),
+            array(tf.float32, units, timesteps + 1).write(0, cell),
+            array(tf.float32, units),
+        )
     _, hidden, cell, outputs, *kept = tf.while_loop(
         lambda time, *_: time < timesteps,
         step,
         (0, tf.cast(hidden, dtype), cell, array(dtype, units), *kept),
     )
-    gates, cells = [a.stack() for a in kept] if keep else (None, None)
-    return outputs.stack(), tf.cast(hidden, tf.float32), cell, gates, cells
+    return (
+        tf.transpose(outputs.stack(), [2, 0, 1]),
+        tf.cast(tf.transpose(hidden), tf.float32),
+        tf.transpose(cell),
+        tuple(kept),
+    )
 
 
-def _backward(arguments, saved, upstream, mask, detach_every):
+def _backward(arguments, outputs, parts, upstream, detach_every):
     """Returns the gradients of `lstm_sequence`'s first six arguments."""
-    inputs, initial_hidden, initial_cell, kernel, recurrent = arguments
-    outputs, gates, cells = saved
-    d_outputs, d_hidden, d_cell = upstream
-    dtype = inputs.dtype
-    timesteps, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
-    units = recurrent.shape[0]
-    previous_cells = tf.concat([initial_cell[None], cells[:-1]], 0)
+    inputs, initial_hidden, _, kernel, recurrent, _ = arguments
+    features, units = inputs.shape[2], recurrent.shape[0]
+    weights = _sigmoids_first(recurrent)
+    results = [
+        _backward_part(
+            part, weights, [grad[part.rows] for grad in upstream], detach_every
+        )
+        for part in parts
+    ]
+    d_gates, d_hidden, d_cell = (
+        tf.concat(pieces, 0) for pieces in list(zip(*results, strict=True))[:3]
+    )
+    d_bias = tf.add_n([result[3] for result in results])
+    d_gates = tf.reshape(d_gates, [-1, 4 * units])
+    previous = tf.concat(
+        [tf.cast(initial_hidden, inputs.dtype)[:, None], outputs[:, :-1]], 1
+    )
 
-    def step(time, d_hidden, d_cell, d_gates):
+    def kernel_gradient(factor, width):
+        factor = tf.reshape(factor, [-1, width])
+        return _keras_order(tf.matmul(factor, d_gates, transpose_a=True))
+
+    d_inputs = tf.matmul(d_gates, _sigmoids_first(kernel), transpose_b=True)
+    return (
+        tf.reshape(d_inputs, tf.shape(inputs)),
+        d_hidden,
+        d_cell,
+        kernel_gradient(inputs, features),
+        kernel_gradient(previous, units),
+        _keras_order(d_bias[None])[0],
+    )
+
+
+def _backward_part(part, weights, upstream, detach_every):
+    """Loops back over time.
+
+    Args:
+        part: `_Part`.
+        weights: `(units, 4 * units)`, the recurrent kernel.
+        upstream: Gradients of outputs and final states, rows first.
+        detach_every: See `lstm_sequence`.
+
+    Returns:
+        Gradients of what goes into the gates `(rows, timesteps, 4 * units)`,
+        of the initial states `(rows, units)` and of the bias `(4 * units,)`.
+    """
+    sigmoids, candidates, cells, tanh_cells = part.kept
+    mask, dtype, units = part.mask, weights.dtype, weights.shape[0]
+    d_outputs = tf.transpose(upstream[0], [1, 2, 0])
+    timesteps = tf.shape(d_outputs)[0]
+
+    def step(time, d_hidden, d_cell, d_bias, d_gates):
         d_hidden += tf.cast(d_outputs[time], tf.float32)
-        i, f, g, o = tf.split(tf.cast(gates[time], tf.float32), 4, axis=1)
         # A masked step passes the state on: only its valid rows go through
         # the gates, the others keep their gradient.
         through_hidden, through_cell = d_hidden, d_cell
         if mask is not None:
             valid = tf.cast(mask[time], tf.float32)
             through_hidden, through_cell = d_hidden * valid, d_cell * valid
-        tanh_cell = tf.tanh(cells[time])
-        total_cell = through_cell + through_hidden * o * (1 - tanh_cell**2)
-        d_gate_input = tf.concat(
+        sigmoid, candidate = sigmoids.read(time), candidates.read(time)
+        tanh_cell = tanh_cells.read(time)
+        i, f, o = tf.split(sigmoid, 3)
+        total_cell = through_cell + tf.raw_ops.TanhGrad(
+            y=tanh_cell, dy=through_hidden * o
+        )
+        d_activations = tf.concat(
             [
-                total_cell * g * i * (1 - i),
-                total_cell * previous_cells[time] * f * (1 - f),
-                total_cell * i * (1 - g**2),
-                through_hidden * tanh_cell * o * (1 - o),
+                total_cell * candidate,
+                total_cell * cells.read(time),
+                through_hidden * tanh_cell,
             ],
-            axis=1,
+            0,
         )
-        d_gate_input = tf.cast(d_gate_input, dtype)
-        new_d_hidden = tf.cast(
-            tf.matmul(d_gate_input, recurrent, transpose_b=True), tf.float32
+        d_sums = tf.concat(
+            [
+                tf.raw_ops.SigmoidGrad(y=sigmoid, dy=d_activations),
+                tf.raw_ops.TanhGrad(y=candidate, dy=total_cell * i),
+            ],
+            0,
         )
+        d_bias += tf.reduce_sum(d_sums, 1)
+        d_sums = tf.cast(d_sums, dtype)
+        new_d_hidden = tf.cast(tf.matmul(weights, d_sums), tf.float32)
         new_d_cell = total_cell * f
         if mask is not None:
             new_d_hidden += d_hidden - through_hidden
@@ -181,43 +348,54 @@ def _backward(arguments, saved, upstream, mask, detach_every):
             keep = tf.where(is_boundary & (time > 0), 0.0, 1.0)
             new_d_hidden *= keep
             new_d_cell *= keep
-        return (
-            time - 1,
-            new_d_hidden,
-            new_d_cell,
-            d_gates.write(time, d_gate_input),
-        )
+        d_gates = d_gates.write(time, d_sums)
+        return time - 1, new_d_hidden, new_d_cell, d_bias, d_gates
 
-    _, d_hidden, d_cell, d_gates = tf.while_loop(
+    _, d_hidden, d_cell, d_bias, d_gates = tf.while_loop(
         lambda time, *_: time >= 0,
         step,
         (
             timesteps - 1,
-            d_hidden,
-            d_cell,
+            tf.transpose(upstream[1]),
+            tf.transpose(upstream[2]),
+            tf.zeros(4 * units),
             tf.TensorArray(
-                dtype, size=timesteps, element_shape=[None, 4 * units]
+                dtype, size=timesteps, element_shape=[4 * units, None]
             ),
         ),
     )
-    d_gates = tf.reshape(d_gates.stack(), [-1, 4 * units])
-    previous_hidden = tf.concat(
-        [tf.cast(initial_hidden, dtype)[None], outputs[:-1]], 0
-    )
-    d_inputs = tf.matmul(d_gates, kernel, transpose_b=True)
     return (
-        tf.reshape(d_inputs, [timesteps, batch, inputs.shape[2]]),
-        d_hidden,
-        d_cell,
-        tf.matmul(
-            tf.reshape(inputs, [-1, inputs.shape[2]]),
-            d_gates,
-            transpose_a=True,
-        ),
-        tf.matmul(
-            tf.reshape(previous_hidden, [-1, units]),
-            d_gates,
-            transpose_a=True,
-        ),
-        tf.reduce_sum(tf.cast(d_gates, tf.float32), 0),
+        tf.transpose(d_gates.stack(), [2, 0, 1]),
+        tf.transpose(d_hidden),
+        tf.transpose(d_cell),
+        d_bias,
     )
+
+
+def _sigmoids_first(matrix):
+    """Reorders the gates to input, forget, output, cell."""
+    i, f, g, o = tf.split(matrix, 4, axis=1)
+    return tf.concat([i, f, o, g], 1)
+
+
+def _keras_order(matrix):
+    """Undoes `_sigmoids_first`."""
+    i, f, o, g = tf.split(matrix, 4, axis=1)
+    return tf.concat([i, f, g, o], 1)
+
+
+def _as_left_factor(matrix):
+    """Returns what `_left_product` takes for the transpose of `matrix`.
+
+    The bfloat16 product is faster with the transpose laid out in memory, the
+    float32 product without it.
+    """
+    return matrix if matrix.dtype == tf.float32 else tf.transpose(matrix)
+
+
+def _left_product(factor, columns):
+    return tf.matmul(factor, columns, transpose_a=factor.dtype == tf.float32)
+
+
+def _time_major(mask):
+    return None if mask is None else tf.transpose(mask)[:, None, :]

@@ -44,6 +44,31 @@ class TiedDecoder(keras.layers.Layer):
         )
         return ops.cast(logits, "float32") + ops.cast(self.bias, "float32")
 
+    def losses_of(self, hidden, targets, embeddings):
+        """Cross-entropy of each position, float32, in nats.
+
+        Args:
+            hidden: Float tensor `(batch, timesteps, units)`.
+            targets: Int tensor `(batch, timesteps)`.
+            embeddings: Float tensor `(vocabulary_size, units)`.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return ops.sparse_categorical_crossentropy(
+                targets, self(hidden, embeddings), from_logits=True
+            )
+        # TensorFlow only, so imported only where TensorFlow runs.
+        from ulmfit_tf.layers.softmax_loss import softmax_loss
+
+        losses = softmax_loss(
+            ops.reshape(
+                ops.cast(hidden, self.compute_dtype), (-1, hidden.shape[-1])
+            ),
+            ops.reshape(ops.cast(targets, "int32"), (-1,)),
+            ops.convert_to_tensor(embeddings),
+            ops.convert_to_tensor(self.bias),
+        )
+        return ops.reshape(losses, ops.shape(targets))
+
     def compute_output_shape(self, hidden_shape, embeddings_shape=None):
         return (*hidden_shape[:-1], self.vocabulary_size)
 

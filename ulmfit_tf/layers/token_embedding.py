@@ -14,13 +14,14 @@ class TokenEmbedding(keras.layers.Layer):
     `1 / (1 - embedding_dropout)`. The matrix itself is never changed, so a
     decoder tied to it sees the raw rows.
 
-    Masking: produces a mask, `False` where `token_ids == padding_id`.
+    Masking: produces a mask, `False` where `token_ids == padding_id`, unless
+    that is `None`.
 
     Args:
         vocabulary_size: Int, number of rows.
         units: Int, width of a row.
         embedding_dropout: Float in `[0, 1)`.
-        padding_id: Int, the id of padding.
+        padding_id: Optional int, the id of padding.
 
     Call arguments:
         token_ids: Int tensor `(batch, timesteps)`.
@@ -69,6 +70,8 @@ class TokenEmbedding(keras.layers.Layer):
         return embedded * ops.take(rows, token_ids, axis=0)
 
     def compute_mask(self, token_ids, mask=None):
+        if self.padding_id is None:
+            return None
         return ops.not_equal(token_ids, self.padding_id)
 
     def compute_output_shape(self, input_shape):

@@ -21,6 +21,8 @@ class AWDLSTMEncoder(keras.Model):
         architecture: `Architecture`.
         dropouts: `Dropouts`; `output_dropout` is not the encoder's.
         chunk_length: Optional int, see `WeightDropLSTM`.
+        has_padding: Bool, whether `xxpad` is padding, at which the states are
+            held. Batches that never have any are computed faster without.
 
     Call arguments:
         token_ids: Int tensor `(batch, timesteps)`.
@@ -38,6 +40,7 @@ class AWDLSTMEncoder(keras.Model):
         architecture,
         dropouts=None,
         chunk_length=None,
+        has_padding=True,
         **kwargs,
     ):
         kwargs.setdefault("name", "encoder")
@@ -51,10 +54,12 @@ class AWDLSTMEncoder(keras.Model):
         self.architecture = architecture
         self.dropouts = dropouts
         self.chunk_length = chunk_length
+        self.has_padding = has_padding
         self.embedding = layers.TokenEmbedding(
             vocabulary_size,
             architecture.embedding_units,
             embedding_dropout=dropouts.embedding_dropout,
+            **({} if has_padding else {"padding_id": None}),
             dtype=self.dtype_policy,
             name="embedding",
         )
@@ -135,4 +140,5 @@ class AWDLSTMEncoder(keras.Model):
             "architecture": dataclasses.asdict(self.architecture),
             "dropouts": dataclasses.asdict(self.dropouts),
             "chunk_length": self.chunk_length,
+            "has_padding": self.has_padding,
         }

@@ -73,6 +73,8 @@ class LanguageModel(keras.Model):
             vocabulary_size,
             architecture,
             self.dropouts,
+            # Streams are cut from contiguous text.
+            has_padding=False,
             dtype=self.dtype_policy,
         )
         self.output_dropout = keras.layers.SpatialDropout1D(
@@ -168,9 +170,7 @@ class LanguageModel(keras.Model):
             return self.sampled_softmax(
                 hidden, targets, embeddings, self.decoder.bias
             )
-        return ops.sparse_categorical_crossentropy(
-            targets, self.decoder(hidden, embeddings), from_logits=True
-        )
+        return self.decoder.losses_of(hidden, targets, embeddings)
 
     @property
     def layer_groups(self):

@@ -1,5 +1,6 @@
 """Schedules, optimizer and callbacks of ULMFiT."""
 
+from ulmfit_tf.training.adam import Adam
 from ulmfit_tf.training.best_weights import BestWeights
 from ulmfit_tf.training.discriminative import (
     DiscriminativeOptimizer,
@@ -22,6 +23,7 @@ from ulmfit_tf.training.unfreezing import (
 )
 
 __all__ = [
+    "Adam",
     "BestWeights",
     "DiscriminativeOptimizer",
     "GradualUnfreezing",

@@ -1,0 +1,1 @@
+"""What is measured of fastai on PyTorch; needs the peers' environment."""
