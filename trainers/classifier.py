@@ -26,7 +26,23 @@ def parse_arguments(argv):
     add("--dataset", help="registered name, tfds:NAME, file or folder")
     add("--data-dir", help="where data is looked for first")
     add("--text-column", help="column of a CSV, TSV or JSONL file")
-    add("--label-column", help="column of a CSV, TSV or JSONL file")
+    add(
+        "--label-column",
+        action="append",
+        metavar="NAME",
+        help="column of a CSV, TSV or JSONL file; with --multi-label also "
+        "several columns of 0 and 1: a,b,c",
+    )
+    add(
+        "--multi-label",
+        action="store_true",
+        help="a text has any number of labels",
+    )
+    add(
+        "--label-separator",
+        default="|",
+        help="between the labels of one column, with --multi-label",
+    )
     add(
         "--pretrained",
         nargs="+",
@@ -179,6 +195,8 @@ def _load_dataset(settings):
         label_column=settings.label_column,
         test_fraction=settings.test_fraction,
         seed=settings.seed,
+        multi_label=settings.multi_label,
+        label_separator=settings.label_separator,
     )
     if settings.num_labels is not None:
         dataset = dataset.limit_labels(settings.num_labels, seed=settings.seed)

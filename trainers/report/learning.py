@@ -96,7 +96,8 @@ def _classifier(direction, records, recipe, num_documents):
                 key,
                 moments,
             )
-            for key in ("loss", "accuracy")
+            for key in records[0]
+            if f"val_{key}" in records[0]
         ]
         + [
             plots.rates(

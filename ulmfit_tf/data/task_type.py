@@ -21,3 +21,8 @@ class TaskType(enum.StrEnum):
 
     MULTI_LABEL = "multi-label"
     """Any number of labels a text, none included."""
+
+    @property
+    def activation(self) -> str:
+        """What makes probabilities of logits, a Keras activation."""
+        return "sigmoid" if self is TaskType.MULTI_LABEL else "softmax"
