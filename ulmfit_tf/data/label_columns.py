@@ -177,9 +177,7 @@ def label_columns(
             "`--label-separator` must not be empty: it stands between the "
             "labels of a text."
         )
-    names = [
-        part.strip() for name in names for part in name.split(",") if part
-    ]
+    names = [part.strip() for name in names for part in name.split(",") if part]
     if len(names) == 1:
         return LabelList(names[0], separator)
     if len(set(names)) < len(names):

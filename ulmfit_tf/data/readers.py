@@ -16,7 +16,6 @@ from ulmfit_tf.data.tables import (
     text_of,
 )
 
-
 _ONE_LABEL = OneLabel()
 
 
