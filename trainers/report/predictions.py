@@ -26,7 +26,7 @@ class Predictions:
     texts: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
-    decision: Decision | None = None
+    decision: Decision = dataclasses.field(default=None)  # type: ignore
 
     def __post_init__(self):
         if self.decision is None:

@@ -43,9 +43,9 @@ class OneLabel:
             )
         return _name(path, line_number, value) or None
 
-    def dataset(self, name: str, *parts: Any, **others: Any) -> TextDataset:
+    def dataset(self, *parts: Any, **others: Any) -> TextDataset:
         """Builds the data set of what `parse` returned."""
-        return TextDataset.from_labels(name, *parts, **others)
+        return TextDataset.from_labels(*parts, **others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +86,10 @@ class LabelList:
         names = [_name(path, line_number, each) for each in value]
         return tuple(dict.fromkeys(filter(None, names)))
 
-    def dataset(self, name: str, *parts: Any, **others: Any) -> TextDataset:
+    def dataset(self, *parts: Any, **others: Any) -> TextDataset:
         """Builds the data set of what `parse` returned."""
-        return TextDataset.from_label_sets(
-            name, *parts, label_separator=self.separator, **others
-        )
+        others = {**others, "label_separator": self.separator}
+        return TextDataset.from_label_sets(*parts, **others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,15 +130,14 @@ class LabelFlags:
                 labels.append(column)
         return tuple(labels)
 
-    def dataset(self, name: str, *parts: Any, **others: Any) -> TextDataset:
+    def dataset(self, *parts: Any, **others: Any) -> TextDataset:
         """Builds the data set of what `parse` returned."""
-        return TextDataset.from_label_sets(
-            name,
-            *parts,
-            classes=self.columns,
-            label_separator=self.separator,
+        others = {
             **others,
-        )
+            "classes": self.columns,
+            "label_separator": self.separator,
+        }
+        return TextDataset.from_label_sets(*parts, **others)
 
 
 LabelColumns = OneLabel | LabelList | LabelFlags
