@@ -51,7 +51,7 @@ def figures(table, tmp_path_factory):
         cwd=_ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
