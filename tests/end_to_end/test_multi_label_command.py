@@ -4,11 +4,15 @@ import json
 import pathlib
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from serving.grpc_client import Client
+from serving.model_server import Server, ServerOptions
+from serving.model_source import ModelSource
 from serving.session_model import SessionModel
 from ulmfit_tf import pretrained
 
@@ -105,3 +109,37 @@ def test_the_run_folder_has_a_report_and_the_words(figures):
     assert "Labels one by one" in report
     (words,) = run_dir.glob("forward/classifier/logs/train/words.tsv")
     assert "dog" in words.read_text()
+
+
+@pytest.mark.serving
+def test_grpc_and_rest_give_the_labels_of_the_trainer(figures):
+    run_dir = pathlib.Path(figures["run_dir"])
+    stored = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    texts = [text for text, _ in _rows(20, 2)]
+    probabilities = stored.predict(texts)
+    expected = [
+        ";".join(np.array(stored.classes)[row])
+        for row in stored.decision.answers(probabilities)
+    ]
+    assert len(set(expected)) > 3
+    server = Server(
+        [ModelSource("tags", run_dir / "saved_model")],
+        ServerOptions(port=0, rest_port=0),
+    )
+    server.start()
+    try:
+        with Client(f"127.0.0.1:{server.port}", "tags") as client:
+            over_grpc = client.predict(texts)
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/tags:predict"
+        body = json.dumps({"instances": texts}).encode()
+        with urllib.request.urlopen(url, body, timeout=60) as response:
+            over_rest = json.load(response)["predictions"]
+    finally:
+        server.stop()
+    assert [each.label for each in over_grpc] == expected
+    assert [each["label"] for each in over_rest] == expected
+    np.testing.assert_allclose(
+        [list(each.probabilities.values()) for each in over_grpc],
+        probabilities,
+        atol=1e-5,
+    )

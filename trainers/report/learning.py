@@ -96,8 +96,7 @@ def _classifier(direction, records, recipe, num_documents):
                 key,
                 moments,
             )
-            for key in records[0]
-            if f"val_{key}" in records[0]
+            for key in _validated(records[0])
         ]
         + [
             plots.rates(
@@ -105,6 +104,12 @@ def _classifier(direction, records, recipe, num_documents):
             )
         ],
     )
+
+
+def _validated(record):
+    """Figures that both splits have, the loss first."""
+    names = [key for key in record if f"val_{key}" in record]
+    return sorted(names, key=lambda name: (name != "loss", name))
 
 
 def _planned(schedule, stages, group, steps_per_epoch):
