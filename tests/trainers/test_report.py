@@ -233,7 +233,7 @@ def test_several_labels_a_text_have_figures_of_their_own(label_sets):
     shown = _Page(label_sets).text
     assert shown.index("Micro F1") < shown.index("Test error")
     assert "Labels one by one" in shown and "go together most often" in shown
-    assert "of the 50.0 % that it takes" in shown
+    assert "with a threshold of 50.0 %" in shown
     assert "over all texts and classes of the test split" in shown
 
 

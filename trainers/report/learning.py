@@ -93,7 +93,7 @@ def _classifier(direction, records, recipe, num_documents):
             plots.curves(
                 records,
                 {key: "training", f"val_{key}": "validation"},
-                key,
+                key.replace("_", " "),
                 moments,
             )
             for key in _validated(records[0])
