@@ -86,7 +86,7 @@ def test_the_exported_model_joins_the_labels(figures):
     description = json.loads((version / "export.json").read_text())
     thresholds = description["thresholds"]
     assert description["task_type"] == "multi-label"
-    stored = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    stored = pretrained.TrainedClassifier.from_preset(run_dir / "classifier")
     assert list(stored.decision.thresholds) == thresholds
     texts, labels = zip(*_rows(100, 1), strict=True)
     model = SessionModel(version)
@@ -116,7 +116,7 @@ def test_the_run_folder_has_a_report_and_the_words(figures):
 @pytest.mark.serving
 def test_grpc_and_rest_give_the_labels_of_the_trainer(figures):
     run_dir = pathlib.Path(figures["run_dir"])
-    stored = pretrained.TrainedClassifier.load(run_dir / "classifier")
+    stored = pretrained.TrainedClassifier.from_preset(run_dir / "classifier")
     texts = [text for text, _ in _rows(20, 2)]
     probabilities = stored.predict(texts)
     expected = [

@@ -287,8 +287,8 @@ def test_classifiers_of_the_first_format_answer_the_likeliest(copy, saved):
     config = json.loads((copy / "config.json").read_text())
     del config["decision"]
     (copy / "config.json").write_text(json.dumps({**config, "version": 1}))
-    loaded = TrainedClassifier.load(copy)
-    assert loaded.decision == TrainedClassifier.load(saved).decision
+    loaded = TrainedClassifier.from_preset(copy)
+    assert loaded.decision == TrainedClassifier.from_preset(saved).decision
     assert loaded.decision == Decision.likeliest(len(loaded.classes))
 
 
@@ -299,8 +299,8 @@ def test_several_labels_have_a_probability_each(classifier, tmp_path):
     weights = {"forward": classifier.weights["forward"]}
     one_label = dataclasses.replace(classifier, weights=weights)
     sets = dataclasses.replace(one_label, decision=decision)
-    sets.save(tmp_path / "sets")
-    loaded = TrainedClassifier.load(tmp_path / "sets")
+    sets.save_to_preset(tmp_path / "sets")
+    loaded = TrainedClassifier.from_preset(tmp_path / "sets")
     assert loaded.decision == decision
     probabilities = loaded.predict(TEXTS)
     assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.01
