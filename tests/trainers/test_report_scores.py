@@ -144,6 +144,13 @@ def test_intervals_are_as_wide_as_f1_varies(predictions, name, average):
     assert high == pytest.approx(np.percentile(draws, 97.5), abs=0.015)
 
 
+def test_a_split_without_a_mistake_has_no_interval_of_f1():
+    perfect = Predictions(
+        "test", [""] * 9, np.arange(9) % 3, np.eye(3)[[0, 1, 2] * 3]
+    )
+    assert f1_intervals(perfect) == {}
+
+
 def test_what_is_shown_of_a_text_is_its_surest_mistake():
     predictions = LabelSetPredictions(
         "test",

@@ -95,8 +95,9 @@ def _classifier(direction, records, recipe, num_documents):
                 {key: "training", f"val_{key}": "validation"},
                 key.replace("_", " "),
                 moments,
+                is_share=key != "loss",
             )
-            for key in _validated(records[0])
+            for key in _figures(records[0])
         ]
         + [
             plots.rates(
@@ -106,9 +107,10 @@ def _classifier(direction, records, recipe, num_documents):
     )
 
 
-def _validated(record):
-    """Figures that both splits have, the loss first."""
-    names = [key for key in record if f"val_{key}" in record]
+def _figures(record):
+    """Names of what is measured on the training split, the loss first."""
+    others = ("epoch", "val_", "learning_rate")
+    names = [name for name in record if not name.startswith(others)]
     return sorted(names, key=lambda name: (name != "loss", name))
 
 
