@@ -95,7 +95,7 @@ def _classifier(direction, records, recipe, num_documents):
                 {key: "training", f"val_{key}": "validation"},
                 key.replace("_", " "),
                 moments,
-                is_share=key != "loss",
+                key != "loss",
             )
             for key in _figures(records[0])
         ]
