@@ -13,6 +13,25 @@ from trainers.language_model_recipe import (
 )
 
 _CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
+_DESCRIBED = {
+    "vocabulary_size": "words at most",
+    "min_frequency": "occurrences that a word needs",
+    "max_steps": "optimizer steps at most, 0: no limit; --resume may change "
+    "it beside --schedule stable",
+    "batch_size": "streams read in parallel",
+    "learning_rate": "the highest one",
+    "decay_factor": "rate of a layer over that of the one below",
+    "schedule": "slanted triangle; warm-up, constant rate and a fall over the "
+    "last fifth; warm-up and a cosine; or fastai's one cycle",
+    "cut_frac": "part of the steps in which slanted and cosine rise",
+    "ratio": "highest over lowest rate, not of one-cycle",
+    "averaging": "of the weights that are evaluated and exported",
+    "averaging_decay": "of exponential averaging",
+    "dropout_multiplier": "times the rates of the authors' scripts",
+    "sample_size": "words of the sampled softmax; 0: full; -1: 2048 where "
+    "there are more than 8192",
+    "steps_per_report": "longer epochs are reported in parts",
+}
 _SEARCH = ("search", "temperature", "top_k", "top_p", "beam_size")
 
 
@@ -106,6 +125,8 @@ def _add_recipe(group):
         default = getattr(PRETRAINING, field.name)
         fine_tuning = getattr(FINE_TUNING, field.name)
         described = f"default {default}"
+        if field.name in _DESCRIBED:
+            described = f"{_DESCRIBED[field.name]}; {described}"
         if fine_tuning != default:
             described += f"; {fine_tuning} with --pretrained"
         group.add_argument(
