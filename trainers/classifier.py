@@ -181,11 +181,7 @@ def main(argv):
 
 
 def _load_dataset(settings):
-    if not 0 <= settings.seed < 2**32:
-        raise command_line.UserError(
-            "`--seed` must lie between 0 and 4294967295. "
-            f"Received: {settings.seed}."
-        )
+    command_line.check_seed(settings.seed)
     from ulmfit_tf import data
 
     dataset = data.load_dataset(

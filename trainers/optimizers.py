@@ -20,6 +20,34 @@ def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
     ]
 
 
+def schedule(name, max_learning_rate, total_steps, cut_frac, ratio):
+    """Returns a learning-rate schedule by its name in a recipe.
+
+    Args:
+        name: `"slanted"`, the triangle of Howard & Ruder (2018);
+            `"stable"`, which rises, stays and falls over the last fifth;
+            `"cosine"`, which rises along a line and falls along a cosine; or
+            `"one-cycle"`, with fastai's figures.
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int.
+        cut_frac: Float, of `"slanted"` and `"cosine"`.
+        ratio: Float, of all but `"one-cycle"`.
+    """
+    make = {
+        "slanted": lambda: training.SlantedTriangular(
+            max_learning_rate, total_steps, cut_frac, ratio
+        ),
+        "stable": lambda: training.WarmUpStableDecay(
+            max_learning_rate, total_steps, ratio=ratio
+        ),
+        "cosine": lambda: training.warm_up_cosine(
+            max_learning_rate, total_steps, cut_frac, ratio
+        ),
+        "one-cycle": lambda: training.one_cycle(max_learning_rate, total_steps),
+    }
+    return make[name]()
+
+
 def staged_schedules(stages, steps_per_epoch, rates, cut_frac, ratio):
     """Returns a schedule for each group: a slanted triangle a stage.
 

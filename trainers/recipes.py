@@ -5,6 +5,7 @@ import logging
 import math
 
 from trainers.command_line import UserError
+from trainers.language_model_recipe import FINE_TUNING
 
 _log = logging.getLogger("trainers")
 
@@ -48,13 +49,13 @@ class Recipe:
         validation_fraction: Of the labelled examples.
     """
 
-    vocabulary_size: int = 60000
-    min_frequency: int = 2
-    language_model_epochs: int = 15
-    language_model_steps: int = 0
-    language_model_rate: float = 0.004
-    language_model_batch_size: int = 64
-    language_model_dropout: float = 1.0
+    vocabulary_size: int = FINE_TUNING.vocabulary_size
+    min_frequency: int = FINE_TUNING.min_frequency
+    language_model_epochs: int = FINE_TUNING.epochs
+    language_model_steps: int = FINE_TUNING.max_steps
+    language_model_rate: float = FINE_TUNING.learning_rate
+    language_model_batch_size: int = FINE_TUNING.batch_size
+    language_model_dropout: float = FINE_TUNING.dropout_multiplier
     epochs: int = 12
     learning_rate: float = 0.01
     batch_size: int = 32

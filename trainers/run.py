@@ -11,10 +11,8 @@ import numpy as np
 from serving.saved_model import export_classifier
 from trainers import command_line
 from trainers.classifier_stage import train_classifier
-from trainers.language_model_stage import (
-    LanguageModelRecipe,
-    train_language_model,
-)
+from trainers.language_model_recipe import LanguageModelRecipe
+from trainers.language_model_stage import train_language_model
 from trainers.projector import write_projector
 from trainers.report import Predictions, write_report
 from trainers.report.scores import class_scores, task_scores
@@ -25,9 +23,6 @@ from ulmfit_tf import pretrained
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
 
 _log = logging.getLogger("trainers")
-# Above this many words stage two samples its softmax.
-_FULL_SOFTMAX_WORDS = 8192
-_SAMPLE_SIZE = 2048
 
 
 def run_classifier(task, recipe, settings, directory):
@@ -47,7 +42,6 @@ def run_classifier(task, recipe, settings, directory):
     started = time.monotonic()
     _remove_unfinished(directory)
     dataset, tokenizer = task.dataset, task.tokenizer
-    vocabulary_size = len(tokenizer.vocabulary)
     run_options = RunOptions.from_settings(settings)
     _log.info(
         "computing in %s on %d device(s)",
@@ -69,20 +63,18 @@ def run_classifier(task, recipe, settings, directory):
                 "language_model",
                 train_language_model,
                 task.architecture,
-                vocabulary_size,
+                tokenizer,
                 encoder,
                 task.corpus,
                 None,
-                _language_model_recipe(
-                    recipe, vocabulary_size, bool(language_model)
-                ),
+                _language_model_recipe(recipe, bool(language_model)),
                 options=options,
             )
         weights[direction] = stage.run(
             "classifier",
             train_classifier,
             task.architecture,
-            vocabulary_size,
+            len(tokenizer.vocabulary),
             len(dataset.classes),
             dataset.task_type,
             encoder,
@@ -219,8 +211,7 @@ def _remove_unfinished(directory):
         shutil.rmtree(path)
 
 
-def _language_model_recipe(recipe, vocabulary_size, is_pretrained):
-    sampled = vocabulary_size > _FULL_SOFTMAX_WORDS
+def _language_model_recipe(recipe, is_pretrained):
     return LanguageModelRecipe(
         epochs=recipe.language_model_epochs,
         max_steps=recipe.language_model_steps,
@@ -230,5 +221,4 @@ def _language_model_recipe(recipe, vocabulary_size, is_pretrained):
         decay_factor=recipe.decay_factor if is_pretrained else 1.0,
         cut_frac=recipe.cut_frac,
         dropout_multiplier=recipe.language_model_dropout,
-        sample_size=_SAMPLE_SIZE if sampled else 0,
     )
