@@ -98,13 +98,22 @@ def train_classifier(
         directory / "training_state.npz", options.checkpoint_seconds
     )
     variables = models.classifier_weights(model)
-    callbacks = [
+    total_steps = recipe.epochs * batches.steps_per_epoch
+    callbacks = []
+    if recipe.averaged_part:
+        with options.strategy.scope():
+            averaging = training.TailAveraging(
+                variables, state, total_steps, recipe.averaged_part
+            )
+        variables = averaging.averages
+        callbacks.append(averaging)
+    callbacks += [
         training.GradualUnfreezing(groups, stages),
         GroupRates(optimizers, state, directory / "logs" / "train"),
         Progress(
             f"{options.direction} classifier",
             state,
-            recipe.epochs * batches.steps_per_epoch,
+            total_steps,
         ),
         keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
     ]

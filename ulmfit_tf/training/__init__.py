@@ -30,6 +30,7 @@ from ulmfit_tf.training.unfreezing import (
 from ulmfit_tf.training.weight_averaging import (
     ExponentialAveraging,
     NonMonotoneAveraging,
+    TailAveraging,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ScheduleSequence",
     "SlantedTriangular",
     "Stage",
+    "TailAveraging",
     "TrainingState",
     "WarmUpStableDecay",
     "discriminative_rates",
