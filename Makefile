@@ -38,6 +38,19 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup
-	$(BIN)/python -m benchmarks.lstm_layer
+# What ours is measured beside; PEERS_PYTHON may name a Python that has it.
+PEERS := .venv-peers
+PEERS_PYTHON ?=
+ROWS ?= all
+
+bench: setup $(if $(PEERS_PYTHON),,$(PEERS)/.installed)
+	$(BIN)/python -m benchmarks --rows $(ROWS) \
+		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python)
 	$(BIN)/python -m benchmarks.serving_throughput
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet \
+		--extra-index-url https://download.pytorch.org/whl/cpu \
+		--requirement $<
+	touch $@

@@ -2,7 +2,7 @@
 
 from benchmarks.row import Case, Comparison, Row
 
-_SIZES = {"vocabulary_size": 30000, "documents": 96, "batch": 32}
+_SIZES = {"vocabulary_size": 30000, "documents": 48, "batch": 24}
 
 
 def _case(name, side, **arguments):
@@ -29,5 +29,5 @@ ROW = Row(
         ),
         Comparison("float32 over fastai float32", "float32", "fastai float32"),
     ),
-    repeats=3,
+    repeats=2,
 )

@@ -28,7 +28,7 @@ def _both(name, function, at_least, aim, **arguments):
 _PAIRS = (
     _both("a question", "single_predictions", 5, 20, text_kind="question"),
     _both("a review", "single_predictions", 5, 20, text_kind="review"),
-    _both("batch 64", "batch_predictions", 2, 4, documents=128, batch=64),
+    _both("batch 64", "batch_predictions", 2, 4, documents=64, batch=64),
 )
 
 ROW = Row(
