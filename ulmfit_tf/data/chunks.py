@@ -6,9 +6,6 @@ import tensorflow as tf
 from ulmfit_tf.text import PADDING_ID
 
 CHUNK_LENGTH = 70
-# Batches narrower than a chunk are rounded up to one of few widths, which
-# keeps the number of shapes that anything compiles for small.
-_WIDTH_STEP = 8
 
 
 def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
@@ -18,8 +15,8 @@ def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
     that are pooled. Its first chunk may be short and is padded on the right,
     as cuDNN wants it; whole chunks of padding come before. So the layout of
     a document's own chunks does not depend on the others. Batches in which
-    no document is longer than a chunk are padded on the right instead, up to
-    a multiple of 8.
+    no document is longer than a chunk are padded on the right instead, and are
+    as wide as the longest, so that a short text alone has no padding.
 
     Args:
         documents: Ragged int tensor `(batch, None)`.
@@ -32,13 +29,7 @@ def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
     lengths = tf.cast(documents.row_lengths(), tf.int32)
     longest = tf.reduce_max(tf.concat([lengths, [1]], 0))
     num_chunks = _ceiling(longest, chunk_length)
-    width = tf.cond(
-        num_chunks > 1,
-        lambda: num_chunks * chunk_length,
-        lambda: tf.minimum(
-            _ceiling(longest, _WIDTH_STEP) * _WIDTH_STEP, chunk_length
-        ),
-    )
+    width = tf.where(num_chunks > 1, num_chunks * chunk_length, longest)
     # Where each document's tokens go: the first, short chunk from the start
     # of its slot, the rest up to the end.
     own_chunks = tf.where(num_chunks > 1, _ceiling(lengths, chunk_length), 0)
