@@ -6,6 +6,7 @@ from benchmarks.rows import (
     lm_step,
     lstm_layer,
     memory,
+    start_up,
     tokenization,
 )
 
@@ -18,5 +19,6 @@ ROWS = {
         inference.ROW,
         tokenization.ROW,
         memory.ROW,
+        start_up.ROW,
     )
 }

@@ -66,7 +66,7 @@ def training(vocabulary_size, documents, batch):
     return measure
 
 
-def _learner(vocabulary_size):
+def random_learner(vocabulary_size):
     """Returns a learner of random weights whose vocabulary has the texts."""
     torch.manual_seed(0)
     sample = texts(64)[1]
@@ -87,7 +87,7 @@ def _learner(vocabulary_size):
 
 def single_predictions(vocabulary_size, text_kind):
     """Returns a function that measures texts a second with `predict`."""
-    learner = _learner(vocabulary_size)
+    learner = random_learner(vocabulary_size)
     text = single_text(text_kind)
 
     def measure():

@@ -44,7 +44,7 @@ def training_step(vocabulary_size, batch, timesteps, autocast, steps=1):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.3)
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss)
+        return loss.item()
 
     def measure():
         started = time.perf_counter()
