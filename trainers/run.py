@@ -10,21 +10,16 @@ import numpy as np
 
 from serving.saved_model import export_classifier
 from trainers import command_line
-from trainers.classifier_stage import train_classifier
-from trainers.language_model_stage import (
-    LanguageModelRecipe,
-    train_language_model,
-)
 from trainers.report import Predictions, write_report
 from trainers.run_options import RunOptions
-from trainers.task_text import weights_for
-from ulmfit_tf import pretrained
-from ulmfit_tf.data.chunks import CHUNK_LENGTH
+from trainers.stages import (
+    fine_tune_classifier,
+    fine_tune_language_model,
+    starting_weights,
+    trained_classifier,
+)
 
 _log = logging.getLogger("trainers")
-# Above this many words stage two samples its softmax.
-_FULL_SOFTMAX_WORDS = 8192
-_SAMPLE_SIZE = 2048
 
 
 def run_classifier(task, recipe, settings, directory):
@@ -43,8 +38,7 @@ def run_classifier(task, recipe, settings, directory):
     """
     started = time.monotonic()
     _remove_unfinished(directory)
-    dataset, tokenizer = task.dataset, task.tokenizer
-    vocabulary_size = len(tokenizer.vocabulary)
+    dataset = task.dataset
     run_options = RunOptions.from_settings(settings)
     _log.info(
         "computing in %s on %d device(s)",
@@ -55,50 +49,21 @@ def run_classifier(task, recipe, settings, directory):
     for direction in task.directions:
         options = dataclasses.replace(run_options, direction=direction)
         stage = _Stages(directory / direction, records, direction)
-        language_model = task.language_models[direction]
-        encoder = (
-            weights_for(language_model, tokenizer.vocabulary)
-            if language_model
-            else None
-        )
+        encoder = starting_weights(task, direction)
         if recipe.language_model_epochs:
             encoder = stage.run(
                 "language_model",
-                train_language_model,
-                task.architecture,
-                vocabulary_size,
-                encoder,
-                task.corpus,
-                None,
-                _language_model_recipe(
-                    recipe, vocabulary_size, bool(language_model)
-                ),
-                options=options,
+                fine_tune_language_model,
+                (task, recipe),
+                options,
             )
         weights[direction] = stage.run(
             "classifier",
-            train_classifier,
-            task.architecture,
-            vocabulary_size,
-            len(dataset.classes),
-            encoder,
-            (task.train, dataset.train_labels),
-            (task.validation, task.validation_labels),
-            recipe,
-            options=options,
+            fine_tune_classifier,
+            (task, recipe, encoder),
+            options,
         )
-    classifier = pretrained.TrainedClassifier(
-        dataset.classes,
-        tokenizer,
-        {
-            "architecture": dataclasses.asdict(task.architecture),
-            "head_units": recipe.head_units,
-            "pooled_length": recipe.pooled_length,
-            "chunk_length": CHUNK_LENGTH,
-        },
-        weights,
-        {"dataset": dataset.name, "seed": settings.seed},
-    )
+    classifier = trained_classifier(task, recipe, weights, settings.seed)
     if not (directory / "classifier").exists():
         classifier.save_to_preset(directory / "classifier")
     on_validation = Predictions.of(
@@ -159,7 +124,7 @@ class _Stages:
         self.records = records
         self.direction = direction
 
-    def run(self, name, train, *arguments, options):
+    def run(self, name, train, arguments, options):
         result = self.directory / f"{name}.npz"
         log = self.directory / f"{name}.json"
         if result.exists():
@@ -188,18 +153,3 @@ def _remove_unfinished(directory):
         *directory.glob("saved_model/.export-*"),
     ):
         shutil.rmtree(path)
-
-
-def _language_model_recipe(recipe, vocabulary_size, is_pretrained):
-    sampled = vocabulary_size > _FULL_SOFTMAX_WORDS
-    return LanguageModelRecipe(
-        epochs=recipe.language_model_epochs,
-        max_steps=recipe.language_model_steps,
-        batch_size=recipe.language_model_batch_size,
-        learning_rate=recipe.language_model_rate,
-        # New weights have nothing to preserve in the lower layers.
-        decay_factor=recipe.decay_factor if is_pretrained else 1.0,
-        cut_frac=recipe.cut_frac,
-        dropout_multiplier=recipe.language_model_dropout,
-        sample_size=_SAMPLE_SIZE if sampled else 0,
-    )

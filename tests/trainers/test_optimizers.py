@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from trainers.optimizers import group_optimizers, staged_schedules
+from trainers.optimizers import (
+    classifier_schedules,
+    group_optimizers,
+    staged_schedules,
+)
+from trainers.recipes import Recipe
 from ulmfit_tf import training
 
 
@@ -42,3 +47,31 @@ def test_the_papers_betas_and_decoupled_decay():
     (optimizer,) = group_optimizers([0.1], 0.01)
     assert (optimizer.beta_1, optimizer.beta_2) == (0.7, 0.99)
     assert optimizer.weight_decay == 0.01
+
+
+def test_a_cosine_falls_from_the_highest_rate_to_zero_in_each_stage():
+    recipe = Recipe(unfreezing="script", epochs=4, schedule="cosine")
+    stages, schedules = classifier_schedules(recipe, 3, 10)
+    assert [stage.epochs for stage in stages] == [1, 1, 2]
+    head = schedules[2]
+    for step, angle in [(0, 0.0), (5, 0.5), (10, 0.0), (20, 0.0), (30, 0.5)]:
+        expected = 0.01 * (1 + np.cos(np.pi * angle)) / 2
+        assert float(head(step)) == pytest.approx(expected, rel=1e-5)
+    # A ratio of 1 leaves the rate where it is.
+    constant = Recipe(unfreezing="full", ratio=1.0, decay_factor=2.0)
+    _, (lower, upper) = classifier_schedules(constant, 2, 10)
+    rates = [float(upper(step)) for step in range(0, 120, 7)]
+    assert rates == pytest.approx([0.01] * len(rates))
+    assert float(lower(50)) == pytest.approx(0.005)
+
+
+def test_groups_below_the_head_can_share_a_rate_of_their_own():
+    recipe = Recipe(
+        unfreezing="chain-thaw",
+        learning_rate=1e-3,
+        lower_learning_rate=1e-4,
+        ratio=1.0,
+    )
+    _, schedules = classifier_schedules(recipe, 4, 10)
+    rates = [float(schedule(3)) for schedule in schedules]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-3])
