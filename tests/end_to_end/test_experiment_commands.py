@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from trainers import ablation, classifier, learning_curve, tune
@@ -235,14 +236,32 @@ def _trials(run):
     return by_id
 
 
+def _check_same_results(run, expected):
+    """The same trials, trained to the same classifiers, each once."""
+    assert _trials(run) == _trials(expected)
+    answers = {
+        folder: {
+            path.name: np.load(path)
+            for path in (folder / "probabilities").iterdir()
+        }
+        for folder in (run, expected)
+    }
+    # A file's name is the key of the cell's content.
+    assert set(answers[run]) == set(answers[expected])
+    for name, probabilities in answers[expected].items():
+        np.testing.assert_allclose(answers[run][name], probabilities, rtol=1e-5)
+    assert len((run / "cells.jsonl").read_text().splitlines()) == 4
+
+
 @pytest.fixture(scope="module")
 def random_sweep(flags, tmp_path_factory):
-    """Flags of a sweep, and the trials of one process that did it all."""
+    """Flags of a sweep, and the folder of one process that did it all."""
     arguments = [*flags, "--max-trials", "4", "--seeds", "1"]
     arguments += ["--checkpoint-seconds", "0"]
     output = tmp_path_factory.mktemp("random") / "run"
     _end(_start([*arguments, "--output", str(output)]))
-    return arguments, _trials(output)
+    assert len(_trials(output)) == 4
+    return arguments, output
 
 
 @pytest.mark.slow
@@ -265,7 +284,7 @@ def test_two_workers_give_the_trials_of_one_process(random_sweep, tmp_path):
     finally:
         for process in processes:
             process.kill()
-    assert _trials(tmp_path / "run") == expected
+    _check_same_results(tmp_path / "run", expected)
     assert chief["trials"] == 4
     assert {worker["worker"] for worker in workers} == {"worker0", "worker1"}
 
@@ -292,7 +311,5 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(
     before = (run / "cells.jsonl").read_text()
     figures = _end(_start(["--resume", str(run)]))
     assert figures["trials"] == 4
-    assert _trials(run) == expected
-    after = (run / "cells.jsonl").read_text()
-    assert after.startswith(before)
-    assert len(after.splitlines()) == 4
+    _check_same_results(run, expected)
+    assert (run / "cells.jsonl").read_text().startswith(before)
