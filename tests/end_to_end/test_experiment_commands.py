@@ -75,7 +75,11 @@ def test_a_sweep_leaves_table_plot_and_recipe(sweep):
     assert recipe.decay_factor == sweep["decay_factor"]
     # One stage two a seed, whatever the decay factor of stage three.
     assert len(list((run / "language_models").iterdir())) == 2
-    assert len(list((run / "logs").glob("trial_*/seed_*/events*"))) == 4
+    events = list((run / "logs").glob("trial_*/seed_*/events*"))
+    assert len(events) == 4
+    # What TensorBoard's HParams page looks for.
+    for path in events:
+        assert b"_hparams_/session_start_info" in path.read_bytes()
 
 
 def test_a_sweep_can_be_given_more_trials(sweep):
