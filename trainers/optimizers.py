@@ -1,5 +1,7 @@
 """Optimizers of the fine-tuning stages."""
 
+import keras
+
 from ulmfit_tf import training
 
 

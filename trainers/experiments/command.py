@@ -11,7 +11,11 @@ import time
 from trainers import command_line
 from trainers.recipe_files import add_recipe_flags, recipe_overrides
 from trainers.recipes import fitted_to_size, recipe_for
-from trainers.task_flags import add_task_flags, load_dataset
+from trainers.task_flags import (
+    add_task_flags,
+    check_task_flags,
+    load_dataset,
+)
 
 _log = logging.getLogger("trainers")
 
@@ -20,7 +24,9 @@ def experiment_parser(command, description, seeds):
     """Returns a parser with the flags that all experiments have."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {command}",
+        usage="%(prog)s --dataset NAME_OR_PATH [flags]",
         description=description,
+        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add_task_flags(parser)
@@ -53,6 +59,8 @@ def parse(parser, argv, extendable):
     command_line.refuse_other_flags(parser, argv, extendable)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
+    # Some of what is compared starts from scratch.
+    check_task_flags(parser, arguments, compares=True)
     if arguments.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {arguments.seeds}")
     return arguments
