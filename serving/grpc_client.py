@@ -24,7 +24,8 @@ class Prediction:
     """The answer for one text.
 
     Attributes:
-        label: Str, the likeliest class.
+        label: Str, the likeliest class; of a multi-label model all classes
+            above their thresholds, joined, and empty if there is none.
         probabilities: Dict of float by class.
     """
 

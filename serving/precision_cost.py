@@ -25,12 +25,15 @@ def main(argv):
     # TensorFlow takes seconds to import; a mistake is told before.
     from ulmfit_tf import data
 
+    decision = classifier.decision
     try:
         dataset = data.load_dataset(
             arguments.dataset,
             data_dir=arguments.data_dir,
             text_column=arguments.text_column,
             label_column=arguments.label_column,
+            multi_label=decision.task_type is data.TaskType.MULTI_LABEL,
+            label_separator=decision.label_separator,
         )
     except data.DataError as error:
         raise command_line.UserError(str(error)) from error
@@ -56,13 +59,13 @@ def precision_costs(classifier, texts, labels):
     Args:
         classifier: `ulmfit_tf.pretrained.TrainedClassifier`.
         texts: List of str.
-        labels: Int array `(texts,)`.
+        labels: Labels of the texts, see `TextDataset`.
 
     Returns:
         Dict by precision of dicts: `error` in %,
-        `largest_probability_difference` and `labels_changed` against
-        `classifier.predict`, and `size_ratio`, bytes on disk over those of
-        the float32 weights.
+        `largest_probability_difference` and `labels_changed`, texts with
+        another answer, against `classifier.predict`, and `size_ratio`,
+        bytes on disk over those of the float32 weights.
     """
     import numpy as np
 
@@ -70,6 +73,7 @@ def precision_costs(classifier, texts, labels):
     from serving.session_model import SessionModel
 
     expected = classifier.predict(texts, portable=True)
+    decide = classifier.decision.answers
     weight_bytes = sum(
         array.nbytes
         for weights in classifier.weights.values()
@@ -91,17 +95,22 @@ def precision_costs(classifier, texts, labels):
             )
             model.close()
             size = size_on_disk(version)
-        chosen = answers.argmax(1)
+        chosen = decide(answers)
         costs[precision] = {
-            "error": round(100 * float(np.mean(chosen != labels)), 4),
+            "error": round(100 * _differ(chosen, labels) / len(texts), 4),
             "largest_probability_difference": float(
                 np.abs(answers - expected).max()
             ),
-            "labels_changed": int(np.sum(chosen != expected.argmax(1))),
+            "labels_changed": _differ(chosen, decide(expected)),
             "size_ratio": round(size / weight_bytes, 4),
         }
         logging.info("%s", costs[precision])
     return costs
+
+
+def _differ(answers, others):
+    """Returns how many texts have another answer."""
+    return int((answers != others).reshape(len(answers), -1).any(1).sum())
 
 
 def _ask(model, texts):
@@ -126,7 +135,9 @@ def _parser():
     )
     parser.add_argument("--data-dir", help="folder to look for the data in")
     parser.add_argument("--text-column", help="of a file, by default text")
-    parser.add_argument("--label-column", help="of a file, by default label")
+    parser.add_argument(
+        "--label-column", action="append", help="of a file, by default label"
+    )
     return parser
 
 

@@ -78,6 +78,7 @@ def export_classifier(
             texts,
             classifier.predict(texts, portable=True),
             classifier.classes,
+            classifier.decision.as_dict(),
             TOLERANCES[precision],
         )
         return _publish(moved, model_directory, version)
@@ -146,6 +147,7 @@ def _write(classifier, directory, model_name, figures, precision):
         "format": "ulmfit_tf.saved_model",
         "format_version": 1,
         "classes": list(classifier.classes),
+        **classifier.decision.as_dict(),
         "directions": sorted(classifier.weights),
         "settings": classifier.settings,
         "precision": precision,

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import numpy as np
+
 # Operations that another machine's server cannot run: cuDNN's, those that
 # call back into this process, and those that write files.
 _FORBIDDEN_OPERATIONS = re.compile(
@@ -16,7 +18,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def check_in_fresh_process(
-    directory, texts, probabilities, classes, tolerance=1e-5
+    directory, texts, probabilities, classes, decision, tolerance=1e-5
 ):
     """Loads an export where nothing of this process helps, and compares.
 
@@ -25,6 +27,8 @@ def check_in_fresh_process(
         texts: List of str or bytes.
         probabilities: Float array `(texts, classes)`, what it must answer.
         classes: Sequence of str.
+        decision: Dict of `thresholds`, a list or `None`, and
+            `label_separator`: how probabilities become labels.
         tolerance: Float, how far a probability may be off.
 
     Raises:
@@ -37,6 +41,7 @@ def check_in_fresh_process(
         "texts": [_as_bytes(text).hex() for text in texts],
         "probabilities": [[float(p) for p in row] for row in probabilities],
         "classes": list(classes),
+        "decision": decision,
         "tolerance": tolerance,
     }
     process = subprocess.run(
@@ -90,10 +95,24 @@ def _as_bytes(text):
     return text if isinstance(text, bytes) else text.encode("utf-8")
 
 
+def _labels(probabilities, classes, decision):
+    """Returns the labels that follow from probabilities, a list of bytes."""
+    if decision["thresholds"] is None:
+        return [classes[index] for index in probabilities.argmax(1)]
+    thresholds = np.array(decision["thresholds"], "float32")
+    separator = decision["label_separator"].encode("utf-8")
+    return [
+        separator.join(
+            name
+            for name, answered in zip(classes, row, strict=True)
+            if answered
+        )
+        for row in probabilities >= thresholds
+    ]
+
+
 def _check(question):
     """Returns what is wrong with an export, a list of str."""
-    import numpy as np
-
     from serving.session_model import SessionModel
 
     model = SessionModel(question["directory"])
@@ -112,9 +131,9 @@ def _check(question):
                 f"probabilities differ from the trainer's by {error.max()} "
                 f"in a batch of {len(given)}"
             )
-        best = [classes[i] for i in got["probabilities"].argmax(1)]
-        if list(got["label"]) != best:
-            wrong.append(f"labels {got['label']} are not the likeliest")
+        labels = _labels(got["probabilities"], classes, question["decision"])
+        if list(got["label"]) != labels:
+            wrong.append(f"labels {got['label']} are not {labels}")
         if got["classes"].tolist() != [classes] * len(given):
             wrong.append(f"classes are {got['classes'][:1]}")
 

@@ -37,6 +37,7 @@ class ServedClassifier(tf.Module):
         self.tokenizer = classifier.tokenizer
         self.stored_weights = StoredWeights(pair.weights, precision)
         self._classes = tuple(classifier.classes)
+        self._label_strings = classifier.decision.label_strings
         self._predict_slice = lambda documents: document_probabilities(
             pair, documents, chunk_length
         )
@@ -55,9 +56,8 @@ class ServedClassifier(tf.Module):
 
     def _predict(self, text):
         probabilities = self._probabilities(text)
-        classes = tf.constant(self._classes)
         return {
-            "label": tf.gather(classes, tf.argmax(probabilities, axis=1)),
+            "label": self._label_strings(probabilities, self._classes),
             "probabilities": probabilities,
             "classes": self._class_names(text),
         }

@@ -31,7 +31,7 @@ _NOTES = (
     "below the head), as section 5 of the paper says. Rows without a "
     "pretrained model use the recipe for that case, not the full method's. "
     'In "vanilla LM" the pretrained model itself was still trained with its '
-    "dropouts. The cosine falls to zero once in each stage of unfreezing. Of "
+    "dropouts. The cosine rises and falls once in each stage of unfreezing. Of "
     "both directions together the paper says that they gain 0.5 to 0.7 "
     "points (section 5).",
 )

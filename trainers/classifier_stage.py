@@ -4,8 +4,8 @@ import logging
 import pathlib
 
 import keras
-import numpy as np
 
+from trainers.objective import objective
 from trainers.optimizers import classifier_schedules, group_optimizers
 from trainers.progress import GroupRates, Progress
 from ulmfit_tf import models, training
@@ -47,6 +47,7 @@ def train_classifier(
     architecture,
     vocabulary_size,
     num_classes,
+    task_type,
     weights,
     train,
     validation,
@@ -61,8 +62,9 @@ def train_classifier(
         architecture: `models.Architecture`.
         vocabulary_size: Int.
         num_classes: Int.
+        task_type: `TaskType`.
         weights: Dict of arrays of the encoder to start from, or `None`.
-        train: Pair of a `TokenizedCorpus` and int labels `(documents,)`.
+        train: Pair of a `TokenizedCorpus` and labels as of `TextDataset`.
         validation: The same, measured after each epoch; or `None`.
         recipe: `Recipe`.
         directory: Folder for the training state and TensorBoard logs.
@@ -74,13 +76,14 @@ def train_classifier(
     """
     directory = pathlib.Path(directory)
     corpus, labels = train
+    goal = objective(task_type, labels, num_classes, recipe)
     batches = DocumentBatches(
         corpus,
-        np.eye(num_classes, dtype="float32")[labels],
+        goal.targets(labels),
         recipe.batch_size,
         backward=options.backward,
         seed=options.seed,
-        document_weights=_document_weights(labels, num_classes, recipe),
+        document_weights=goal.document_weights,
         num_replicas=options.num_replicas,
     )
     if model is None:
@@ -99,10 +102,8 @@ def train_classifier(
             optimizer=training.DiscriminativeOptimizer(
                 model, groups, optimizers, recipe.global_clipnorm
             ),
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing
-            ),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            loss=goal.loss,
+            metrics=goal.metrics(),
         )
     state = training.TrainingState(
         directory / "training_state.npz", options.checkpoint_seconds
@@ -134,7 +135,7 @@ def train_classifier(
         corpus, labels = validation
         fit["validation_data"] = documents_in_length_order(
             corpus,
-            np.eye(num_classes, dtype="float32")[labels],
+            goal.targets(labels),
             2 * recipe.batch_size,
             backward=options.backward,
             num_replicas=options.num_replicas,
@@ -151,11 +152,3 @@ def train_classifier(
     if best is not None:
         best.restore()
     return models.get_weights(variables), records
-
-
-def _document_weights(labels, num_classes, recipe):
-    if recipe.class_weights == "none":
-        return None
-    counts = np.bincount(labels, minlength=num_classes)
-    of_class = len(labels) / (num_classes * np.maximum(counts, 1))
-    return of_class[labels].astype("float32")

@@ -12,6 +12,7 @@ from ulmfit_tf.data.errors import DataError
 __all__ = [
     "UserError",
     "check_output",
+    "check_seed",
     "open_run",
     "read_json",
     "refuse_other_flags",
@@ -83,6 +84,14 @@ def check_output(output):
             f"`--output {output}` exists and is not empty; nothing in it was "
             "changed. Choose another folder, or continue the run in it with "
             f"`--resume {output}`."
+        )
+
+
+def check_seed(seed):
+    """Raises `UserError` if `--seed` is no seed of Keras and NumPy."""
+    if not 0 <= seed < 2**32:
+        raise UserError(
+            f"`--seed` must lie between 0 and 4294967295. Received: {seed}."
         )
 
 

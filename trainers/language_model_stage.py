@@ -1,6 +1,5 @@
 """Training of a language model: from scratch or fine-tuning (stage two)."""
 
-import dataclasses
 import logging
 import math
 import pathlib
@@ -8,58 +7,18 @@ import pathlib
 import keras
 import numpy as np
 
-from trainers.optimizers import group_optimizers, staged_schedules
-from trainers.progress import GroupRates, Progress
+from trainers.optimizers import group_optimizers, schedule
+from trainers.progress import GroupRates, Progress, Throughput
+from trainers.samples import SampleTexts
 from ulmfit_tf import models, training
 from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
 _log = logging.getLogger("trainers")
 
 
-@dataclasses.dataclass(frozen=True)
-class LanguageModelRecipe:
-    """How a language model is trained.
-
-    Attributes:
-        epochs: Passes over the text.
-        max_steps: Optimizer steps at most; 0 for no limit but the epochs.
-        batch_size: Streams read in parallel, over all replicas.
-        learning_rate: Highest rate of the last layer group.
-        decay_factor: A group's rate over that of the group below.
-        schedule: `"slanted"` for the slanted triangle, or `"stable"` for
-            `training.WarmUpStableDecay`.
-        cut_frac: Of the slanted triangle.
-        ratio: Of the slanted triangle.
-        weight_decay: Decoupled.
-        global_clipnorm: Norm that all gradients together may have.
-        dropout_multiplier: Scales `models.LANGUAGE_MODEL_DROPOUTS`.
-        activation_l2: Weight of AR.
-        temporal_l2: Weight of TAR.
-        sample_size: Words of the sampled softmax; 0 for the full one.
-        steps_per_report: Epochs longer than this are reported, validated and
-            saved in parts of about this many steps.
-    """
-
-    epochs: int = 15
-    max_steps: int = 0
-    batch_size: int = 64
-    learning_rate: float = 0.004
-    decay_factor: float = 2.6
-    schedule: str = "slanted"
-    cut_frac: float = 0.1
-    ratio: float = 32.0
-    weight_decay: float = 1e-7
-    global_clipnorm: float = 0.3
-    dropout_multiplier: float = 1.0
-    activation_l2: float = 2.0
-    temporal_l2: float = 1.0
-    sample_size: int = 0
-    steps_per_report: int = 500
-
-
 def train_language_model(
     architecture,
-    vocabulary_size,
+    tokenizer,
     weights,
     train_corpus,
     validation_corpus,
@@ -69,9 +28,13 @@ def train_language_model(
 ):
     """Trains a language model, resuming where a killed run stopped.
 
+    With validation text the result is that of the report with the lowest
+    validation perplexity, else that of the last step; with averaging it is
+    the averaged weights.
+
     Args:
         architecture: `models.Architecture`.
-        vocabulary_size: Int.
+        tokenizer: Tokenizer of the corpora.
         weights: Dict of arrays to start from, or `None` for new ones.
         train_corpus: `TokenizedCorpus`.
         validation_corpus: `TokenizedCorpus`, or `None`.
@@ -83,56 +46,51 @@ def train_language_model(
         `(weights, records)`: dict of arrays, and the logs of each epoch.
     """
     directory = pathlib.Path(directory)
-    replicas = options.num_replicas
-    rows = _rows_per_replica(
-        recipe.batch_size, replicas, train_corpus, validation_corpus
+    stream, evaluation = language_model_streams(
+        train_corpus, validation_corpus, recipe, options
     )
-    stream = LanguageModelStream(
-        train_corpus,
-        rows * replicas,
-        backward=options.backward,
-        seed=options.seed,
-    )
-    reports, steps_per_report = _parts(recipe, stream.steps_per_epoch)
-    keras.utils.set_random_seed(options.seed)
-    with options.strategy.scope():
-        model = models.LanguageModel(
-            vocabulary_size,
-            architecture,
-            batch_size=rows,
-            dropouts=models.LANGUAGE_MODEL_DROPOUTS.scaled(
-                recipe.dropout_multiplier
-            ),
-            activation_l2=recipe.activation_l2,
-            temporal_l2=recipe.temporal_l2,
-            sample_size=recipe.sample_size or None,
-            dtype=options.policy,
+    reports, steps_per_report = _reports(recipe, stream.steps_per_epoch)
+    total_steps = reports * steps_per_report
+
+    def rate_schedule(rate):
+        return schedule(
+            recipe.schedule, rate, total_steps, recipe.cut_frac, recipe.ratio
         )
-        model.build()
-        variables = models.language_model_weights(model)
-        if weights is not None:
-            models.set_weights(variables, weights)
-        groups = model.layer_groups
-        rates = training.discriminative_rates(
-            recipe.learning_rate, len(groups), recipe.decay_factor
-        )
-        schedules = _schedules(recipe, rates, reports, steps_per_report)
-        optimizers = group_optimizers(schedules, recipe.weight_decay)
-        model.compile(
-            optimizer=training.DiscriminativeOptimizer(
-                model, groups, optimizers, recipe.global_clipnorm
-            )
-        )
+
     state = training.TrainingState(
         directory / "training_state.npz", options.checkpoint_seconds
     )
+    with options.strategy.scope():
+        model, optimizers = compiled_language_model(
+            architecture,
+            len(tokenizer.vocabulary),
+            weights,
+            stream.batch_size // options.num_replicas,
+            recipe,
+            rate_schedule,
+            options,
+        )
+        variables = models.language_model_weights(model)
+        averaging = _averaging(recipe, variables, state, evaluation)
+    if averaging:
+        variables = averaging.averages
     if state.restore(model):
         _log.info("%s: resumed at step %d", directory.name, state.step)
+    callbacks = [averaging] if averaging else []
     fit = {}
-    if validation_corpus is not None:
-        evaluation = LanguageModelStream(
-            validation_corpus, rows * replicas, backward=options.backward
+    best = None
+    if evaluation is not None:
+        best = training.BestWeights(
+            directory / "best_weights.npz",
+            variables,
+            state,
+            monitor="val_perplexity",
+            patience=None,
         )
+        samples = SampleTexts(
+            tokenizer, options.backward, state, directory / "logs" / "train"
+        )
+        callbacks += [best, samples]
         fit = {
             "validation_data": evaluation.dataset(),
             "validation_steps": evaluation.steps_per_epoch,
@@ -145,17 +103,21 @@ def train_language_model(
         reports,
         state,
         callbacks=[
+            *callbacks,
             GroupRates(optimizers, state, directory / "logs" / "train"),
             Progress(
                 f"{options.direction} language model",
                 state,
-                reports * steps_per_report,
+                total_steps,
                 tokens_per_step=tokens,
             ),
+            Throughput(tokens, state, directory / "logs" / "train"),
             keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
         ],
         **fit,
     )
+    if best is not None:
+        best.restore()
     arrays = models.get_weights(variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FloatingPointError(
@@ -166,26 +128,108 @@ def train_language_model(
     return arrays, records
 
 
-def stable_until(recipe, train_corpus, validation_corpus, replicas):
+def stable_until(recipe, train_corpus, validation_corpus, options):
     """Returns the step at which the rate of a stable schedule falls.
 
     Args:
         recipe: `LanguageModelRecipe`.
         train_corpus: `TokenizedCorpus`.
         validation_corpus: `TokenizedCorpus`, or `None`.
-        replicas: Int, devices to train on.
+        options: `RunOptions`.
     """
-    rows = _rows_per_replica(
-        recipe.batch_size, replicas, train_corpus, validation_corpus
+    stream, _ = language_model_streams(
+        train_corpus, validation_corpus, recipe, options
     )
-    # Any seed: the number of windows does not depend on it.
-    stream = LanguageModelStream(train_corpus, rows * replicas, seed=0)
-    parts = _parts(recipe, stream.steps_per_epoch)
-    return _stable_schedule(1.0, recipe, *parts).stable_until
+    reports, steps_per_report = _reports(recipe, stream.steps_per_epoch)
+    return training.WarmUpStableDecay(
+        1.0, reports * steps_per_report
+    ).stable_until
 
 
-def _parts(recipe, steps_per_epoch):
-    """Returns the number of reports and the steps of each."""
+def language_model_streams(train_corpus, validation_corpus, recipe, options):
+    """Returns the streams to train and to validate on, the last optional."""
+    replicas = options.num_replicas
+    rows = rows_for(train_corpus.num_tokens, recipe.batch_size)
+    if validation_corpus is not None:
+        # Both are read with the same number of carried states.
+        rows = min(rows, max(1, (validation_corpus.num_tokens - 1) // 2))
+    if rows < recipe.batch_size:
+        _log.info(
+            "There is little text: it is read in %d streams, not %d.",
+            rows,
+            recipe.batch_size,
+        )
+    rows = max(1, rows // replicas) * replicas
+    stream = LanguageModelStream(
+        train_corpus, rows, backward=options.backward, seed=options.seed
+    )
+    if validation_corpus is None:
+        return stream, None
+    evaluation = LanguageModelStream(
+        validation_corpus, rows, backward=options.backward
+    )
+    return stream, evaluation
+
+
+def compiled_language_model(
+    architecture,
+    vocabulary_size,
+    weights,
+    rows,
+    recipe,
+    rate_schedule,
+    options,
+):
+    """Returns a model to train and the optimizers of its layer groups.
+
+    Call it under the distribution strategy.
+
+    Args:
+        architecture: `models.Architecture`.
+        vocabulary_size: Int.
+        weights: Dict of arrays to start from, or `None` for new ones.
+        rows: Int, streams on each replica.
+        recipe: `LanguageModelRecipe`.
+        rate_schedule: Callable from a group's highest rate to a schedule.
+        options: `RunOptions`.
+    """
+    keras.utils.set_random_seed(options.seed)
+    model = models.LanguageModel(
+        vocabulary_size,
+        architecture,
+        batch_size=rows,
+        dropouts=models.LANGUAGE_MODEL_DROPOUTS.scaled(
+            recipe.dropout_multiplier
+        ),
+        activation_l2=recipe.activation_l2,
+        temporal_l2=recipe.temporal_l2,
+        sample_size=recipe.softmax_sample(vocabulary_size),
+        dtype=options.policy,
+    )
+    model.build()
+    if weights is not None:
+        models.set_weights(models.language_model_weights(model), weights)
+    groups = model.layer_groups
+    rates = training.discriminative_rates(
+        recipe.learning_rate, len(groups), recipe.decay_factor
+    )
+    optimizers = group_optimizers(
+        [rate_schedule(rate) for rate in rates], recipe.weight_decay
+    )
+    model.compile(
+        optimizer=training.DiscriminativeOptimizer(
+            model, groups, optimizers, recipe.global_clipnorm
+        )
+    )
+    return model, optimizers
+
+
+def _reports(recipe, steps_per_epoch):
+    """Returns how many reports there are, and the steps between them.
+
+    Reports are equally far apart; at most as many steps as there are reports
+    are left out at the end.
+    """
     total_steps = recipe.epochs * steps_per_epoch
     reports = recipe.epochs
     if recipe.max_steps and recipe.max_steps < total_steps:
@@ -193,38 +237,23 @@ def _parts(recipe, steps_per_epoch):
         reports = math.ceil(total_steps / steps_per_epoch)
     if steps_per_epoch > recipe.steps_per_report:
         reports = math.ceil(total_steps / recipe.steps_per_report)
-    # Equal parts; at most `reports - 1` steps of the whole are left out.
     return reports, total_steps // reports
 
 
-def _stable_schedule(rate, recipe, reports, steps_per_report):
-    return training.WarmUpStableDecay(
-        rate, reports * steps_per_report, ratio=recipe.ratio
-    )
-
-
-def _schedules(recipe, rates, reports, steps_per_report):
-    """Returns the schedule of each layer group."""
-    if recipe.schedule == "stable":
-        return [
-            _stable_schedule(rate, recipe, reports, steps_per_report)
-            for rate in rates
-        ]
-    everything = training.Stage(reports, tuple(range(len(rates))))
-    return staged_schedules(
-        [everything], steps_per_report, rates, recipe.cut_frac, recipe.ratio
-    )
-
-
-def _rows_per_replica(batch_size, replicas, train_corpus, validation_corpus):
-    rows = rows_for(train_corpus.num_tokens, batch_size)
-    if validation_corpus is not None:
-        # Both are read with the same number of carried states.
-        rows = min(rows, max(1, (validation_corpus.num_tokens - 1) // 2))
-    if rows < batch_size:
-        _log.info(
-            "There is little text: it is read in %d streams, not %d.",
-            rows,
-            batch_size,
+def _averaging(recipe, variables, state, evaluation):
+    """Returns the callback that averages the weights, or `None`."""
+    if recipe.averaging == "exponential":
+        return training.ExponentialAveraging(
+            variables, state, recipe.averaging_decay
         )
-    return max(1, rows // replicas)
+    if recipe.averaging == "nt-asgd":
+        if evaluation is None:
+            raise ValueError(
+                "`averaging='nt-asgd'` begins where validation stops "
+                "improving. Received: no validation corpus. Hold text out, "
+                "or use `averaging='exponential'`."
+            )
+        return training.NonMonotoneAveraging(
+            variables, state, monitor="val_perplexity"
+        )
+    return None

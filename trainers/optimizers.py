@@ -1,7 +1,5 @@
 """Optimizers of the fine-tuning stages."""
 
-import keras
-
 from ulmfit_tf import training
 
 
@@ -20,6 +18,34 @@ def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
         )
         for schedule in schedules
     ]
+
+
+def schedule(name, max_learning_rate, total_steps, cut_frac, ratio):
+    """Returns a learning-rate schedule by its name in a recipe.
+
+    Args:
+        name: `"slanted"`, the triangle of Howard & Ruder (2018);
+            `"stable"`, which rises, stays and falls over the last fifth;
+            `"cosine"`, which rises along a line and falls along a cosine; or
+            `"one-cycle"`, with fastai's figures.
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int.
+        cut_frac: Float, of `"slanted"` and `"cosine"`.
+        ratio: Float, of all but `"one-cycle"`.
+    """
+    make = {
+        "slanted": lambda: training.SlantedTriangular(
+            max_learning_rate, total_steps, cut_frac, ratio
+        ),
+        "stable": lambda: training.WarmUpStableDecay(
+            max_learning_rate, total_steps, ratio=ratio
+        ),
+        "cosine": lambda: training.warm_up_cosine(
+            max_learning_rate, total_steps, cut_frac, ratio
+        ),
+        "one-cycle": lambda: training.one_cycle(max_learning_rate, total_steps),
+    }
+    return make[name]()
 
 
 def classifier_schedules(recipe, num_groups, steps_per_epoch):
@@ -54,9 +80,9 @@ def classifier_schedules(recipe, num_groups, steps_per_epoch):
 
 
 def staged_schedules(
-    stages, steps_per_epoch, rates, cut_frac, ratio, schedule="slanted"
+    stages, steps_per_epoch, rates, cut_frac, ratio, name="slanted"
 ):
-    """Returns a schedule for each group: one run of `schedule` a stage.
+    """Returns a schedule for each group: one run of it a stage.
 
     A group's schedule counts only the steps in which the group is trained,
     so it holds the runs of just those stages.
@@ -67,16 +93,8 @@ def staged_schedules(
         rates: List with the highest rate of each group.
         cut_frac: Float, see `training.SlantedTriangular`.
         ratio: Float, see `training.SlantedTriangular`.
-        schedule: `"slanted"` for slanted triangles, or `"cosine"` for a fall
-            from the highest rate to 0 along half a cosine (Loshchilov &
-            Hutter, 2017), which has no use for `cut_frac` and `ratio`.
+        name: Str, see `schedule`.
     """
-
-    def run(rate, count):
-        if schedule == "cosine":
-            return keras.optimizers.schedules.CosineDecay(rate, count)
-        return training.SlantedTriangular(rate, count, cut_frac, ratio)
-
     schedules = []
     for group, rate in enumerate(rates):
         steps = [
@@ -86,6 +104,6 @@ def staged_schedules(
         ]
         # A group that is never trained needs an optimizer all the same.
         steps = steps or [1]
-        runs = [run(rate, count) for count in steps]
+        runs = [schedule(name, rate, count, cut_frac, ratio) for count in steps]
         schedules.append(training.ScheduleSequence(runs, steps))
     return schedules

@@ -65,6 +65,42 @@ class Progress(keras.callbacks.Callback):
         _log.info("%s: %s", self.stage, ", ".join(parts))
 
 
+class Throughput(keras.callbacks.Callback):
+    """Writes the tokens a second of each epoch to TensorBoard.
+
+    Not to the logs: an interrupted run must end with the same records.
+
+    Args:
+        tokens_per_step: Float.
+        state: `TrainingState`, which knows the step.
+        directory: Folder of TensorBoard logs.
+    """
+
+    def __init__(self, tokens_per_step, state, directory):
+        super().__init__()
+        self.tokens_per_step = tokens_per_step
+        self.state = state
+        self.directory = str(directory)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.monotonic()
+        self._steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        # Validation comes after the last step.
+        self._ended = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        tokens = self._steps * self.tokens_per_step
+        writer = tf.summary.create_file_writer(self.directory)
+        with writer.as_default(step=self.state.step):
+            tf.summary.scalar(
+                "tokens_per_second", tokens / (self._ended - self._began)
+            )
+        writer.close()
+
+
 class GroupRates(keras.callbacks.Callback):
     """Records the learning rate of every layer group, 0 where it is frozen.
 

@@ -5,6 +5,7 @@ import logging
 import math
 
 from trainers.command_line import UserError
+from trainers.language_model_recipe import FINE_TUNING, SCHEDULES
 
 _log = logging.getLogger("trainers")
 
@@ -40,7 +41,7 @@ class Recipe:
         lower_learning_rate: Highest rate of all groups below the head, in
             place of what `decay_factor` gives them; 0 for the latter.
         unfreezing: See `training.unfreezing_stages`.
-        schedule: Of stage three, see `optimizers.staged_schedules`.
+        schedule: Of stage three, see `optimizers.schedule`.
         cut_frac: Of the slanted triangles.
         ratio: Of the slanted triangles of stage three; 1 for a constant rate.
         weight_decay: Of stage three, decoupled.
@@ -56,15 +57,15 @@ class Recipe:
         validation_fraction: Of the labelled examples.
     """
 
-    vocabulary_size: int = 60000
-    min_frequency: int = 2
-    language_model_epochs: int = 15
-    language_model_steps: int = 0
-    language_model_rate: float = 0.004
-    language_model_batch_size: int = 64
+    vocabulary_size: int = FINE_TUNING.vocabulary_size
+    min_frequency: int = FINE_TUNING.min_frequency
+    language_model_epochs: int = FINE_TUNING.epochs
+    language_model_steps: int = FINE_TUNING.max_steps
+    language_model_rate: float = FINE_TUNING.learning_rate
+    language_model_batch_size: int = FINE_TUNING.batch_size
     language_model_decay_factor: float = 0.0
-    language_model_ratio: float = 32.0
-    language_model_dropout: float = 1.0
+    language_model_ratio: float = FINE_TUNING.ratio
+    language_model_dropout: float = FINE_TUNING.dropout_multiplier
     epochs: int = 12
     learning_rate: float = 0.01
     batch_size: int = 32
@@ -104,7 +105,7 @@ class Recipe:
 
 _CHOICES = {
     "class_weights": ("none", "balanced"),
-    "schedule": ("slanted", "cosine"),
+    "schedule": SCHEDULES,
 }
 _MANY = 10**9
 _RANGES = (

@@ -10,7 +10,9 @@ import numpy as np
 
 from serving.saved_model import export_classifier
 from trainers import command_line
+from trainers.projector import write_projector
 from trainers.report import Predictions, write_report
+from trainers.report.scores import class_scores, task_scores
 from trainers.run_options import RunOptions
 from trainers.stages import (
     fine_tune_classifier,
@@ -18,6 +20,7 @@ from trainers.stages import (
     starting_weights,
     trained_classifier,
 )
+from trainers.thresholds import decided
 
 _log = logging.getLogger("trainers")
 
@@ -63,21 +66,34 @@ def run_classifier(task, recipe, settings, directory):
             (task, recipe, encoder),
             options,
         )
+        write_projector(
+            directory / direction / "classifier" / "logs" / "train",
+            weights[direction]["embedding"],
+            task.tokenizer.vocabulary,
+            task.corpus.token_ids,
+        )
     classifier = trained_classifier(task, recipe, weights, settings.seed)
-    if not (directory / "classifier").exists():
-        classifier.save_to_preset(directory / "classifier")
     on_validation = Predictions.of(
         "validation",
         classifier,
         task.validation_texts,
         task.validation_labels,
     )
+    decision = decided(
+        classifier.decision, on_validation.probabilities, on_validation.labels
+    )
+    classifier = dataclasses.replace(classifier, decision=decision)
+    on_validation = dataclasses.replace(on_validation, decision=decision)
+    if not (directory / "classifier").exists():
+        classifier.save_to_preset(directory / "classifier")
     on_test = None
     if dataset.test_texts is not None:
         on_test = Predictions.of(
             "test", classifier, dataset.test_texts, dataset.test_labels
         )
-    test_error = on_test and on_test.error
+    splits = [split for split in (on_validation, on_test) if split]
+    scores = {split.split: task_scores(split) for split in splits}
+    of_test = scores.get("test", dict.fromkeys(scores["validation"]))
     saved_model = directory / "saved_model" / "1"
     if not saved_model.exists():
         export_classifier(
@@ -86,14 +102,15 @@ def run_classifier(task, recipe, settings, directory):
             version=1,
             sample_texts=task.validation_texts[:16],
             figures={
-                "validation_error": on_validation.error,
-                "test_error": test_error,
+                f"{split}_{name}": value
+                for split, of_split in scores.items()
+                for name, value in of_split.items()
             },
         )
     figures = {
         "dataset": settings.dataset,
-        "test_error": test_error,
-        "test_accuracy": None if test_error is None else 100 - test_error,
+        "task_type": str(dataset.task_type),
+        **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
         "seconds": round(time.monotonic() - started, 1),
         "run_dir": str(directory),
@@ -108,10 +125,20 @@ def run_classifier(task, recipe, settings, directory):
         recipe=recipe,
         settings=vars(settings),
         records=records,
+        scores=scores,
         figures=figures,
     )
     command_line.write_json(
-        directory / "metrics.json", {"figures": figures, "records": records}
+        directory / "metrics.json",
+        {
+            "figures": figures,
+            "scores": scores,
+            "classes": {
+                split.split: class_scores(split, dataset.classes)
+                for split in splits
+            },
+            "records": records,
+        },
     )
     return figures
 

@@ -3,17 +3,12 @@
 import dataclasses
 
 from trainers.classifier_stage import train_classifier
-from trainers.language_model_stage import (
-    LanguageModelRecipe,
-    train_language_model,
-)
+from trainers.language_model_recipe import LanguageModelRecipe
+from trainers.language_model_stage import train_language_model
 from trainers.task_text import weights_for
+from trainers.thresholds import undecided
 from ulmfit_tf import pretrained
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
-
-# Above this many words stage two samples its softmax.
-_FULL_SOFTMAX_WORDS = 8192
-_SAMPLE_SIZE = 2048
 
 
 def starting_weights(task, direction):
@@ -38,7 +33,7 @@ def fine_tune_language_model(task, recipe, directory, options):
     """
     return train_language_model(
         task.architecture,
-        len(task.tokenizer.vocabulary),
+        task.tokenizer,
         starting_weights(task, options.direction),
         task.corpus,
         None,
@@ -69,6 +64,7 @@ def fine_tune_classifier(
         task.architecture,
         len(task.tokenizer.vocabulary),
         len(task.dataset.classes),
+        task.dataset.task_type,
         encoder,
         (task.train, task.dataset.train_labels),
         (task.validation, task.validation_labels) if validate else None,
@@ -92,13 +88,13 @@ def trained_classifier(task, recipe, weights, seed):
         },
         weights,
         {"dataset": task.dataset.name, "seed": seed},
+        undecided(task.dataset),
     )
 
 
 def language_model_recipe(task, recipe, direction):
     """Returns what a recipe says of stage two."""
     is_pretrained = task.language_models[direction] is not None
-    sampled = len(task.tokenizer.vocabulary) > _FULL_SOFTMAX_WORDS
     decay_factor = recipe.language_model_decay_factor or recipe.decay_factor
     return LanguageModelRecipe(
         epochs=recipe.language_model_epochs,
@@ -110,5 +106,4 @@ def language_model_recipe(task, recipe, direction):
         cut_frac=recipe.cut_frac,
         ratio=recipe.language_model_ratio,
         dropout_multiplier=recipe.language_model_dropout,
-        sample_size=_SAMPLE_SIZE if sampled else 0,
     )

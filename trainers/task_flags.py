@@ -1,6 +1,6 @@
 """What every command that trains classifiers is told of its data."""
 
-from trainers.command_line import UserError
+from trainers import command_line
 
 
 def add_task_flags(parser):
@@ -9,7 +9,23 @@ def add_task_flags(parser):
     add("--dataset", help="registered name, tfds:NAME, file or folder")
     add("--data-dir", help="where data is looked for first")
     add("--text-column", help="column of a CSV, TSV or JSONL file")
-    add("--label-column", help="column of a CSV, TSV or JSONL file")
+    add(
+        "--label-column",
+        action="append",
+        metavar="NAME",
+        help="column of a CSV, TSV or JSONL file; with --multi-label also "
+        "several columns of 0 and 1: a,b,c",
+    )
+    add(
+        "--multi-label",
+        action="store_true",
+        help="a text has any number of labels",
+    )
+    add(
+        "--label-separator",
+        default="|",
+        help="between the labels of one column, with --multi-label",
+    )
     add(
         "--pretrained",
         nargs="+",
@@ -74,11 +90,7 @@ def load_dataset(settings):
         UserError: If the seed is out of range.
         DataError: If the data cannot be read.
     """
-    if not 0 <= settings.seed < 2**32:
-        raise UserError(
-            "`--seed` must lie between 0 and 4294967295. "
-            f"Received: {settings.seed}."
-        )
+    command_line.check_seed(settings.seed)
     from ulmfit_tf import data
 
     dataset = data.load_dataset(
@@ -88,6 +100,8 @@ def load_dataset(settings):
         label_column=settings.label_column,
         test_fraction=settings.test_fraction,
         seed=settings.seed,
+        multi_label=settings.multi_label,
+        label_separator=settings.label_separator,
     )
     if getattr(settings, "num_labels", None) is not None:
         dataset = dataset.limit_labels(settings.num_labels, seed=settings.seed)

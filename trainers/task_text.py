@@ -3,6 +3,8 @@
 from ulmfit_tf import text
 
 TOKENIZERS = ("word", "sentencepiece")
+# Documents may be long: memory grows with the longest batch.
+_BATCH_SIZE = 64
 
 
 def new_tokenizer(kind, texts, vocabulary_size, min_frequency):
@@ -18,7 +20,7 @@ def new_tokenizer(kind, texts, vocabulary_size, min_frequency):
         return text.SentencePieceTokenizer(
             text.train_sentencepiece(texts, vocabulary_size)
         )
-    counts = text.count_tokens(text.split_words, texts, batch_size=256)
+    counts = text.count_tokens(text.split_words, texts, _BATCH_SIZE)
     return text.WordTokenizer(
         text.Vocabulary.build(counts, vocabulary_size, min_frequency)
     )
@@ -35,7 +37,7 @@ def task_tokenizer(
     learned of it.
 
     Args:
-        texts: List of str, all of the task's training text.
+        texts: Iterable of str, all of the task's training text.
         pretrained: Optional `PretrainedLanguageModel`.
         vocabulary_size: Int, words at most.
         min_frequency: Int, occurrences that a new word needs.
@@ -48,7 +50,7 @@ def task_tokenizer(
         # Pieces spell any word.
         return tokenizer
     known = tokenizer.vocabulary
-    counts = text.count_tokens(tokenizer, texts)
+    counts = text.count_tokens(tokenizer, texts, _BATCH_SIZE)
     new = [
         (-count, word)
         for word, count in counts.items()

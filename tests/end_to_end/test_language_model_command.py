@@ -5,8 +5,10 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainers import command_line, language_model
+from trainers.command_line import UserError
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -26,7 +28,8 @@ def shrunk(corpus):
         *("--corpus", str(corpus), "--preset", "tiny", "--batch-size", "4"),
         *("--validation-fraction", "0.1", "--sample-size", "64"),
         *("--direction", "backward", "--learning-rate", "0.01"),
-        *("--checkpoint-seconds", "0"),
+        *("--schedule", "cosine", "--averaging", "exponential"),
+        *("--averaging-decay", "0.9", "--checkpoint-seconds", "0"),
     ]
 
 
@@ -51,6 +54,103 @@ def test_it_learns_and_leaves_a_model_that_loads(trained):
     assert all(np.isfinite(a).all() for a in model.weights.values())
     with pytest.raises(ValueError, match="no pretrained forward"):
         load_pretrained([str(run_dir)], "forward")
+
+
+def _events(folder):
+    """Returns the TensorBoard events of a folder, by tag."""
+    events = {}
+    for path in folder.rglob("events.out.tfevents.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                events.setdefault(value.tag, []).append(
+                    tf.make_ndarray(value.tensor)
+                )
+    return events
+
+
+def test_tensorboard_shows_figures_and_samples(trained):
+    run_dir = pathlib.Path(trained["run_dir"])
+    events = _events(run_dir / "training" / "logs")
+    records = json.loads((run_dir / "metrics.json").read_text())["records"]
+    for tag, name in (
+        ("epoch_perplexity", "val_perplexity"),
+        ("epoch_learning_rate/group_0", "learning_rate/group_0"),
+    ):
+        found = np.array([float(value) for value in events[tag]])
+        for record in records:
+            assert np.isclose(found, record[name], rtol=1e-5).any()
+    assert len(events["tokens_per_second"]) == len(records)
+    assert all(rate > 0 for rate in events["tokens_per_second"])
+    for texts in events["samples"]:
+        assert len(texts) == 3 and len(set(texts)) > 1
+        assert all(len(each.split()) > 5 for each in texts)
+
+
+def test_the_best_averaged_weights_are_exported(trained):
+    run_dir = pathlib.Path(trained["run_dir"])
+    records = json.loads((run_dir / "metrics.json").read_text())["records"]
+    best = min(record["val_perplexity"] for record in records)
+    assert trained["validation_perplexity"] == pytest.approx(best, abs=1e-3)
+    with (
+        np.load(run_dir / "training" / "best_weights.npz") as best,
+        np.load(run_dir / "backward" / "weights.npz") as exported,
+    ):
+        for name in exported.files:
+            np.testing.assert_array_equal(exported[name], best[name])
+
+
+def test_a_model_of_ones_own_generates(trained):
+    figures = language_model.main(
+        [
+            *("--generate", "the river ?", "--direction", "backward"),
+            *("--pretrained", trained["run_dir"], "--num-words", "9"),
+        ]
+    )
+    assert figures["text"].endswith("the river?")
+    assert len(figures["text"]) > len("the river?") + 9
+    assert "xx" not in figures["text"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--search", "best"], "greedy"),
+        (["--beam-size", "0"], "beam_size"),
+        (["--seed", "-1"], "--seed"),
+        (["--direction", "forward"], "no pretrained forward"),
+    ],
+)
+def test_a_mistake_in_generating_is_named(trained, arguments, message):
+    with pytest.raises(UserError, match=message):
+        language_model.main(
+            [
+                *("--generate", "A", "--direction", "backward"),
+                *("--pretrained", trained["run_dir"]),
+                *arguments,
+            ]
+        )
+
+
+def test_the_learning_rate_finder_suggests_and_plots(
+    trained, corpus, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = pathlib.Path(trained["language_model"]) / "weights.npz"
+    before = model.read_bytes()
+    figures = language_model.main(
+        [
+            *("--corpus", str(corpus), "--output", str(tmp_path / "run")),
+            *("--validation-fraction", "0.1", "--find-learning-rate"),
+            *("--direction", "backward", "--batch-size", "4"),
+            *("--pretrained", trained["run_dir"]),
+        ]
+    )
+    assert 1e-7 < figures["steepest_learning_rate"] < 1
+    assert 1e-8 < figures["minimum_tenth_learning_rate"] < 1
+    plot = pathlib.Path(figures["learning_rate_plot"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert plot.parent == tmp_path / "run"
+    assert model.read_bytes() == before
 
 
 def _results(run_dir):
@@ -170,6 +270,7 @@ def test_other_steps_are_refused_where_rates_have_fallen(
         pytest.param(["--pretrained", "nowhere"], "nowhere", id="pretrained"),
         pytest.param(["--epochs", "0"], "--epochs", id="epochs"),
         pytest.param(["--max-steps", "-1"], "--max-steps", id="max_steps"),
+        pytest.param(["--generate", "A"], "--corpus", id="generate"),
     ],
 )
 def test_a_mistake_leaves_no_folder(

@@ -247,9 +247,11 @@ def test_pooling_must_start_where_a_chunk_does(pooled_length):
         )
 
 
-def test_a_pair_averages_probabilities():
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_pair_averages_probabilities(activation):
     pair = models.BidirectionalPair(
-        {"forward": make_model(), "backward": make_model(name="backward")}
+        {"forward": make_model(), "backward": make_model(name="backward")},
+        activation,
     )
     bias = pair.classifiers["backward"].head.layers[-1].bias
     bias.assign([-9.0, 2.0, 0.0])
@@ -260,11 +262,17 @@ def test_a_pair_averages_probabilities():
     probabilities = []
     for direction, token_ids in inputs.items():
         exponents = np.exp(np.float64(pair.classifiers[direction](token_ids)))
-        probabilities.append(exponents / exponents.sum(1, keepdims=True))
+        total = {"softmax": exponents.sum(1)[:, None], "sigmoid": 1 + exponents}
+        probabilities.append(exponents / total[activation])
     assert np.abs(probabilities[0] - probabilities[1]).max() > 0.1
     np.testing.assert_allclose(
         pair(inputs), np.mean(probabilities, 0), rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_pair_knows_two_activations():
+    with pytest.raises(ValueError, match="'softmax' or 'sigmoid'"):
+        models.BidirectionalPair({"forward": make_model()}, "relu")
 
 
 @pytest.mark.parametrize("directions", [(), ("forward", "sideways")])

@@ -1,5 +1,6 @@
 """Model directories come back as they were saved, or say what is wrong."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -8,9 +9,12 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
 from ulmfit_tf import models, text
+from ulmfit_tf.data import TaskType
 from ulmfit_tf.pretrained import (
+    Decision,
     PretrainedLanguageModel,
     TrainedClassifier,
     directories,
@@ -277,6 +281,36 @@ def test_a_classifier_comes_back(classifier, saved):
         assert_same(loaded.weights[direction], weights, rtol=0)
     vocabulary = classifier.tokenizer.vocabulary
     assert loaded.tokenizer.vocabulary == vocabulary
+
+
+def test_classifiers_of_the_first_format_answer_the_likeliest(copy, saved):
+    config = json.loads((copy / "config.json").read_text())
+    del config["decision"]
+    (copy / "config.json").write_text(json.dumps({**config, "version": 1}))
+    loaded = TrainedClassifier.from_preset(copy)
+    assert loaded.decision == TrainedClassifier.from_preset(saved).decision
+    assert loaded.decision == Decision.likeliest(len(loaded.classes))
+
+
+def test_several_labels_have_a_probability_each(classifier, tmp_path):
+    decision = Decision(
+        TaskType.MULTI_LABEL, tuple(0.3 for _ in classifier.classes), "; "
+    )
+    weights = {"forward": classifier.weights["forward"]}
+    one_label = dataclasses.replace(classifier, weights=weights)
+    sets = dataclasses.replace(one_label, decision=decision)
+    sets.save_to_preset(tmp_path / "sets")
+    loaded = TrainedClassifier.from_preset(tmp_path / "sets")
+    assert loaded.decision == decision
+    probabilities = loaded.predict(TEXTS)
+    assert np.abs(probabilities.sum(axis=1) - 1).max() > 0.01
+    # Of the same logits, which a softmax makes add up to 1.
+    np.testing.assert_allclose(
+        special.softmax(special.logit(probabilities), axis=1),
+        one_label.predict(TEXTS),
+        rtol=1e-3,
+        atol=1e-5,
+    )
 
 
 def test_damage_is_noticed(copy):

@@ -12,7 +12,8 @@ from serving.model_server import Server, ServerOptions
 from serving.model_source import ModelSource
 from serving.saved_model import export_classifier
 from ulmfit_tf import models, text
-from ulmfit_tf.pretrained import TrainedClassifier
+from ulmfit_tf.data import TaskType
+from ulmfit_tf.pretrained import Decision, TrainedClassifier
 
 WORDS = ["what", "is", "the", "capital", "of", "france", "who", "wrote"]
 WORDS += ["this", "and", "when", "how", "many", "was", "a", "film", "that"]
@@ -31,8 +32,12 @@ def _make_classifier(
     classes=("ABBR", "DESC", "ENTY"),
     tokenizer=None,
     seed=0,
+    thresholds=None,
 ):
-    """Returns a `TrainedClassifier` with random weights."""
+    """Returns a `TrainedClassifier` with random weights.
+
+    With `thresholds` it is a multi-label one.
+    """
     if tokenizer is None:
         vocabulary = text.Vocabulary([*text.SPECIAL_TOKENS, *WORDS])
         tokenizer = text.WordTokenizer(vocabulary)
@@ -51,8 +56,11 @@ def _make_classifier(
         }
         for direction in directions
     }
+    decision = None
+    if thresholds is not None:
+        decision = Decision(TaskType.MULTI_LABEL, tuple(thresholds))
     return TrainedClassifier(
-        tuple(classes), tokenizer, SETTINGS, weights, {"seed": seed}
+        tuple(classes), tokenizer, SETTINGS, weights, {"seed": seed}, decision
     )
 
 

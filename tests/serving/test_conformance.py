@@ -1,16 +1,25 @@
 """What every exported model must do, whatever kind it is."""
 
+import itertools
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving import self_check
 from serving.saved_model import export_classifier
 from serving.session_model import SessionModel
 from ulmfit_tf import text
 
+# As long as a piece can be, so that a megabyte of them is few tokens.
+_LONG_WORDS = ("acknowledgement", "straightforward")
 _SUBWORD_CORPUS = [
-    f"what is the capital of france and who wrote this {number}"
-    for number in range(200)
+    *(f"what is the capital of france and who wrote {n}" for n in range(200)),
+    # In changing order, or the trainer makes one piece of two words.
+    *(
+        f"{_LONG_WORDS[n & 1]} {_LONG_WORDS[n >> 1 & 1]} {_LONG_WORDS[n >> 2]}"
+        for n in list(range(8)) * 100
+    ),
 ]
 _QUESTIONS = (
     "What is the capital of France?",
@@ -22,41 +31,53 @@ _QUESTIONS = (
 
 
 def _subwords():
-    model = text.train_sentencepiece(_SUBWORD_CORPUS, vocabulary_size=60)
+    model = text.train_sentencepiece(_SUBWORD_CORPUS, vocabulary_size=80)
     return text.SentencePieceTokenizer(model)
 
 
-_slow = pytest.mark.slow
+_TASKS = {
+    "binary": (("neg", "pos"), None),
+    "multiclass": (("ABBR", "DESC", "ENTY", "HUM"), None),
+    # Far apart, so that random weights answer some classes and not others.
+    "multilabel": (("red", "green", "blue"), (0.2, 0.5, 0.8)),
+}
+_DIRECTIONS = {
+    "forward": ("forward",),
+    "backward": ("backward",),
+    "both": ("forward", "backward"),
+}
+# The first is the one that other tests use too; the rest is marked slow.
+_FAST = (
+    ("word", "both", "multiclass"),
+    ("sentencepiece", "backward", "multilabel"),
+)
 _KINDS = [
-    pytest.param(("default",), id="word-both-multiclass"),
     pytest.param(
-        ("word", ("forward",), ("neg", "pos")),
-        id="word-forward-binary",
-        marks=_slow,
-    ),
-    pytest.param(
-        ("word", ("backward",), ("a", "b", "c", "d")),
-        id="word-backward-multiclass",
-        marks=_slow,
-    ),
-    pytest.param(
-        ("subword", ("forward", "backward"), ("neg", "pos")),
-        id="sentencepiece-both-binary",
-        marks=_slow,
-    ),
+        kind,
+        id="-".join(kind),
+        marks=() if kind in _FAST else pytest.mark.slow,
+    )
+    for kind in itertools.product(
+        ("word", "sentencepiece"), _DIRECTIONS, _TASKS
+    )
 ]
 
 
 @pytest.fixture(scope="module", params=_KINDS)
 def kind(request, tmp_path_factory, make_classifier):
     """A `(TrainedClassifier, SessionModel)` of each exportable kind."""
-    if request.param == ("default",):
+    if request.param == _FAST[0]:
         classifier = request.getfixturevalue("classifier")
         directory = request.getfixturevalue("model_directory") / "1"
     else:
-        tokens, directions, classes = request.param
-        tokenizer = _subwords() if tokens == "subword" else None
-        classifier = make_classifier(directions, classes, tokenizer)
+        tokens, directions, task = request.param
+        classes, thresholds = _TASKS[task]
+        classifier = make_classifier(
+            _DIRECTIONS[directions],
+            classes,
+            _subwords() if tokens == "sentencepiece" else None,
+            thresholds=thresholds,
+        )
         directory = export_classifier(
             classifier, tmp_path_factory.mktemp("kind")
         )
@@ -131,11 +152,12 @@ def test_ten_thousand_short_documents(kind):
 
 @pytest.mark.slow
 def test_a_document_of_a_megabyte(kind):
-    _, model = kind
-    # Long words, so that the test takes seconds: 24,000 of them.
-    document = ("whatisthecapitaloffranceandwhowrotethisfilm " * 24_000)[
-        : 1 << 20
-    ]
+    classifier, model = kind
+    # Two words in turn: one alone would be a single, repeated word.
+    pair = " ".join(_LONG_WORDS) + " "
+    document = pair * ((1 << 20) // len(pair))
+    (length,) = classifier.tokenizer([document]).row_lengths().numpy()
+    assert 60_000 < length < 70_000
     both = _probabilities(model, ["who wrote this", document])
     assert np.isfinite(both).all()
     alone = _probabilities(model, ["who wrote this"])
@@ -177,12 +199,54 @@ def test_tokens_are_the_tokenizers(kind):
     assert outputs["tokens"].shape == outputs["token_ids"].shape
 
 
-def test_labels_are_the_likeliest_classes(kind):
+def test_labels_follow_from_the_probabilities(kind):
     classifier, model = kind
-    array = np.array(_QUESTIONS, object)
-    outputs = model.run("serving_default", {"text": array})
-    best = outputs["probabilities"].argmax(1)
-    assert [label.decode() for label in outputs["label"]] == [
-        classifier.classes[index] for index in best
+    thresholds = classifier.decision.thresholds
+    outputs = model.run(
+        "serving_default", {"text": np.array(_QUESTIONS, object)}
+    )
+    expected = [
+        classifier.classes[row.argmax()]
+        if thresholds is None
+        else "|".join(
+            name
+            for name, share, least in zip(
+                classifier.classes, row, thresholds, strict=True
+            )
+            if share >= least
+        )
+        for row in outputs["probabilities"]
     ]
+    assert [label.decode() for label in outputs["label"]] == expected
     assert outputs["classes"].shape == outputs["probabilities"].shape
+
+
+def test_probabilities_are_of_one_label_or_of_each(kind):
+    classifier, model = kind
+    sums = _probabilities(model, _QUESTIONS).sum(axis=1)
+    if classifier.decision.thresholds is None:
+        np.testing.assert_allclose(sums, 1, atol=1e-5)
+    else:
+        assert np.abs(sums - 1).max() > 0.1
+
+
+def test_classify_has_the_scores_of_all_classes(kind):
+    classifier, model = kind
+    examples = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "text": tf.train.Feature(
+                        bytes_list=tf.train.BytesList(value=[each.encode()])
+                    )
+                }
+            )
+        ).SerializeToString()
+        for each in _QUESTIONS
+    ]
+    outputs = model.run("classify", {"inputs": np.array(examples, object)})
+    np.testing.assert_allclose(
+        outputs["scores"], _probabilities(model, _QUESTIONS), atol=1e-6
+    )
+    names = [name.encode() for name in classifier.classes]
+    assert outputs["classes"].tolist() == [names] * len(_QUESTIONS)

@@ -5,15 +5,16 @@ import dataclasses
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from trainers import classifier_stage
+from trainers.objective import objective
 from trainers.recipes import Recipe
+from ulmfit_tf.data import TaskType
 
 LABELS = np.array([0] * 9 + [2] * 3 + [1])
 
 
 def weights(kind):
     recipe = dataclasses.replace(Recipe(), class_weights=kind)
-    return classifier_stage._document_weights(LABELS, 3, recipe)
+    return objective(TaskType.MULTI_CLASS, LABELS, 3, recipe).document_weights
 
 
 def test_balanced_weights_are_the_inverse_of_a_class_frequency():

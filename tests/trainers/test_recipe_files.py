@@ -50,7 +50,7 @@ def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
         pytest.param('{"cut_frac": 1.5}', "--cut-frac", id="range"),
         pytest.param('{"ratio": NaN}', "--ratio", id="not_a_number"),
         pytest.param(
-            '{"schedule": "linear"}', "slanted or cosine", id="schedule"
+            '{"schedule": "linear"}', "`--schedule` must be", id="schedule"
         ),
         pytest.param("[1]", "one JSON object", id="list"),
         pytest.param("{", "cannot be read as JSON", id="no_json"),

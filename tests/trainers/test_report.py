@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from trainers.recipes import Recipe
 from trainers.report import Predictions, write_report
+from trainers.report.scores import task_scores
+from trainers.thresholds import undecided
 from ulmfit_tf import text
 from ulmfit_tf.data.dataset import TextDataset
 
@@ -24,8 +26,9 @@ _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 class _Guessing:
     """Answers by a text's checksum, which is as good as a model's here."""
 
-    def __init__(self, num_classes, texts):
+    def __init__(self, num_classes, texts, decision):
         self.num_classes = num_classes
+        self.decision = decision
         counts = text.count_tokens(text.split_words, texts)
         self.tokenizer = text.WordTokenizer(text.Vocabulary.build(counts, 40))
 
@@ -69,33 +72,40 @@ def _records(direction, recipe, num_groups):
     }
 
 
-def _write(path, num_classes, with_test, directions, **fields):
+def _write(
+    path, num_classes, with_test, directions, multi_label=False, **fields
+):
     classes = [f"class:{i} {'long ' * (i % 7)}" for i in range(num_classes)]
-    classes[:3] = [_HOSTILE, _IMAGE, "$\\frac$"]
+    classes[:3] = [_HOSTILE, _IMAGE, "$\\frac$"][:num_classes]
     train, validation, test = (_texts(n, n) for n in (90, 120, 300))
+    labels = np.arange(len(train)) % num_classes
     dataset = TextDataset(
         _HOSTILE,
         tuple(classes),
         train,
-        np.arange(len(train)) % num_classes,
+        np.eye(num_classes, dtype=bool)[labels] if multi_label else labels,
         notes=(_IMAGE,),
+        label_separator="||",
     )
-    classifier = _Guessing(num_classes, train)
+    decision = undecided(dataset)
+    classifier = _Guessing(num_classes, train, decision)
 
     def answers(split, texts):
-        guesses = classifier.predict(texts).argmax(1)
-        labels = np.where(np.arange(len(texts)) % 3, guesses, 3)
+        labels = decision.answers(classifier.predict(texts))
+        labels[::3] = multi_label or min(3, num_classes - 1)
         return Predictions.of(split, classifier, texts, labels)
 
     recipe = Recipe(**fields)
     records = {}
     for direction in directions:
         records |= _records(direction, recipe, 5)
+    on_validation = answers("validation", validation)
+    on_test = answers("test", test) if with_test else None
     write_report(
         path,
         classifier=classifier,
-        validation=answers("validation", validation),
-        test=answers("test", test) if with_test else None,
+        validation=on_validation,
+        test=on_test,
         dataset=dataset,
         recipe=recipe,
         settings={
@@ -105,6 +115,11 @@ def _write(path, num_classes, with_test, directions, **fields):
             "recipe": vars(recipe),
         },
         records=records,
+        scores={
+            split.split: task_scores(split)
+            for split in (on_validation, on_test)
+            if split
+        },
         figures={
             "seconds": 61.7,
             "saved_model": "runs/my run/saved_model/1",
@@ -134,7 +149,13 @@ def untested(tmp_path_factory):
     )
 
 
-@pytest.fixture(params=["tested", "untested"])
+@pytest.fixture(scope="module")
+def label_sets(tmp_path_factory):
+    path = tmp_path_factory.mktemp("label_sets") / "report.html"
+    return _write(path, 9, True, ["forward"], multi_label=True)
+
+
+@pytest.fixture(params=["tested", "untested", "label_sets"])
 def report(request):
     return request.getfixturevalue(request.param)
 
@@ -206,6 +227,21 @@ def test_without_a_test_split_the_report_says_so(untested):
     assert "Stage two" not in shown
     assert "from epoch 2 embedding; from epoch 3 LSTM 1;" in shown
     assert "lowest validation loss was kept" in shown
+
+
+def test_several_labels_a_text_have_figures_of_their_own(label_sets):
+    shown = _Page(label_sets).text
+    assert shown.index("Micro F1") < shown.index("Test error")
+    assert "Labels one by one" in shown and "go together most often" in shown
+    assert "with a threshold of 50.0 %" in shown
+    assert "over all texts and classes of the test split" in shown
+
+
+def test_two_classes_have_figures_of_the_second(tmp_path):
+    path = _write(tmp_path / "report.html", 2, True, ["forward"])
+    shown = _Page(path).text
+    assert f"F1 of {_IMAGE}" in shown and "Area under ROC" in shown
+    assert "Labels one by one" not in shown
 
 
 def test_the_commands_survive_a_shell(tested):

@@ -20,7 +20,8 @@ def drawn(monkeypatch):
 
 def _records(epochs, num_groups):
     rates = {f"learning_rate/group_{group}": 0.1 for group in range(num_groups)}
-    return [{"epoch": epoch, "loss": 1.0, **rates} for epoch in range(epochs)]
+    figures = {"accuracy": 0.5, "loss": 1.0, "val_loss": 1.0, **rates}
+    return [{"epoch": epoch, **figures} for epoch in range(epochs)]
 
 
 def _triangle(step, total, highest, cut_frac, ratio):

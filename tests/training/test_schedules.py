@@ -9,6 +9,8 @@ from ulmfit_tf.training import (
     SlantedTriangular,
     WarmUpStableDecay,
     discriminative_rates,
+    one_cycle,
+    warm_up_cosine,
 )
 
 
@@ -195,3 +197,52 @@ def test_rates_fall_by_the_factor_from_the_top_down():
     for factor in (0, -2.6):
         with pytest.raises(ValueError, match="must be positive"):
             discriminative_rates(0.01, 4, factor)
+
+
+def test_warm_up_cosine_against_its_formula():
+    total, cut = 40, 10
+    schedule = warm_up_cosine(0.01, total, cut_frac=0.25, ratio=8.0)
+    steps = np.arange(total + 1)
+    line = 0.01 / 8 + (0.01 - 0.01 / 8) * steps / cut
+    fallen = 0.5 * (1 + np.cos(np.pi * (steps - cut) / (total - cut)))
+    cosine = 0.01 / 8 + (0.01 - 0.01 / 8) * fallen
+    expected = np.where(steps < cut, line, cosine)
+    actual = [float(schedule(step)) for step in steps]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_one_cycle_has_fastais_figures():
+    total, cut = 80, 20
+    schedule = one_cycle(0.02, total)
+
+    def half_cosine(start, end, progress):
+        return start + (1 + np.cos(np.pi * (1 - progress))) * (end - start) / 2
+
+    expected = [
+        half_cosine(0.02 / 25, 0.02, step / cut)
+        if step < cut
+        else half_cosine(0.02, 0.02 / 1e5, (step - cut) / (total - cut))
+        for step in range(total + 1)
+    ]
+    actual = [float(schedule(step)) for step in range(total + 1)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("total_steps", [1, 2, 3])
+@pytest.mark.parametrize("make", [warm_up_cosine, one_cycle])
+def test_short_cosines_stay_within_bounds(make, total_steps):
+    schedule = make(0.01, total_steps)
+    rates = [float(schedule(step)) for step in range(total_steps + 2)]
+    assert 0 < min(rates) <= max(rates) <= 0.01 * (1 + 1e-6)
+
+
+def test_stable_rises_stays_and_falls():
+    schedule = WarmUpStableDecay(0.01, 50, warm_up_steps=4, ratio=5.0)
+    rates = [float(schedule(step)) for step in range(51)]
+    np.testing.assert_allclose(rates[:5], 0.01 * np.arange(1, 6) / 5, rtol=1e-5)
+    np.testing.assert_allclose(rates[5:41], 0.01, rtol=1e-5)
+    falling = np.linspace(0.01, 0.002, 11)
+    np.testing.assert_allclose(rates[40:], falling, rtol=1e-5)
+    # Up to the fall, more steps change nothing.
+    longer = WarmUpStableDecay(0.01, 100, warm_up_steps=4, ratio=5.0)
+    assert [float(longer(step)) for step in range(40)] == rates[:40]

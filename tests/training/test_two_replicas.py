@@ -30,16 +30,18 @@ def results(tmp_path_factory):
 
 
 def assert_same(one, other, rtol):
-    assert one["weights"].keys() == other["weights"].keys()
-    for name, array in one["weights"].items():
-        array = np.array(array)
-        np.testing.assert_allclose(
-            other["weights"][name],
-            array,
-            rtol=rtol,
-            atol=rtol * np.abs(array).max(),
-            err_msg=name,
-        )
+    assert one["generated"] == other["generated"]
+    for kind in ("weights", "averages"):
+        assert one[kind].keys() == other[kind].keys()
+        for name, array in one[kind].items():
+            array = np.array(array)
+            np.testing.assert_allclose(
+                other[kind][name],
+                array,
+                rtol=rtol,
+                atol=rtol * np.abs(array).max(),
+                err_msg=f"{kind} {name}",
+            )
     for record, theirs in zip(one["records"], other["records"], strict=True):
         assert theirs == pytest.approx(record, rel=rtol)
 

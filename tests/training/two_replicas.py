@@ -87,13 +87,26 @@ def fit(make_model, dataset, strategy, path, **kwargs):
     with strategy.scope():
         keras.utils.set_random_seed(3)
         model, variables = make_model(strategy.num_replicas_in_sync)
+        averaging = training.ExponentialAveraging(variables, state, 0.8)
     state.restore(model)
     records = training.resumable_fit(
-        model, dataset, STEPS, 2, state, callbacks=[Copy()], **kwargs
+        model, dataset, STEPS, 2, state, callbacks=[averaging, Copy()], **kwargs
     )
     weights = models.get_weights(variables)
+    averages = models.get_weights(averaging.averages)
+    # Equal on all replicas.
+    for variable in averaging.averages.values():
+        for copy in getattr(variable.value, "values", ()):
+            np.testing.assert_array_equal(copy, variable)
+    generated = None
+    if isinstance(model, models.LanguageModel):
+        # In the middle of a run, as its samples are made.
+        generated = models.generate(model, [[2, 3]], 5, search="greedy")
+        generated = generated.tolist()
     return {
+        "generated": generated,
         "weights": {name: a.tolist() for name, a in weights.items()},
+        "averages": {name: a.tolist() for name, a in averages.items()},
         "records": records,
     }
 
@@ -118,7 +131,12 @@ def main():
         ("resumed", two, "lm_two.copy"),
     ):
         results[f"language_model_{name}"] = fit(
-            language_model, stream.dataset, strategy, folder / path
+            language_model,
+            stream.dataset,
+            strategy,
+            folder / path,
+            validation_data=stream.dataset(),
+            validation_steps=1,
         )
 
     corpus = make_corpus(STEPS * BATCH, 17)

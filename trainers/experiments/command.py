@@ -59,6 +59,8 @@ def parse(parser, argv, extendable):
     command_line.refuse_other_flags(parser, argv, extendable)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
+    if arguments.multi_label:
+        parser.error("--multi-label is not for experiments yet")
     # Some of what is compared starts from scratch.
     check_task_flags(parser, arguments, compares=True)
     if arguments.seeds < 1:

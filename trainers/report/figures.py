@@ -1,56 +1,15 @@
 """Statistics of a classifier's answers."""
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
 from sklearn import metrics
 
+from trainers.report.predictions import Predictions
+
 # Two-sided 95 % of the normal distribution.
 _Z = 1.959963984540054
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
-    """A split's texts, their labels and what the classifier answered.
-
-    Attributes:
-        split: Name of the split, `"test"` or `"validation"`.
-        texts: List of str.
-        labels: Int array `(texts,)`.
-        probabilities: Float array `(texts, classes)`.
-    """
-
-    split: str
-    texts: list[str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-
-    @classmethod
-    def of(cls, split, classifier, texts, labels) -> "Predictions":
-        """Asks a classifier for its answers."""
-        return cls(split, texts, labels, classifier.predict(texts))
-
-    @functools.cached_property
-    def answers(self) -> np.ndarray:
-        """Int array `(texts,)`, the most probable class of each text."""
-        return self.probabilities.argmax(axis=1)
-
-    @functools.cached_property
-    def confidences(self) -> np.ndarray:
-        """Float array `(texts,)`, the probability of the answer."""
-        return self.probabilities.max(axis=1)
-
-    @functools.cached_property
-    def hits(self) -> np.ndarray:
-        """Bool array `(texts,)`, whether the answer is the label."""
-        return self.answers == np.asarray(self.labels)
-
-    @property
-    def error(self) -> float:
-        """Share of wrong answers, in per cent."""
-        return round(100 * float(np.mean(~self.hits)), 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +44,16 @@ class Share:
 
 
 def confusion_matrix(predictions: Predictions) -> np.ndarray:
-    """Returns int `(classes, classes)`: rows are labels, columns answers."""
-    classes = np.arange(predictions.probabilities.shape[1])
-    return metrics.confusion_matrix(
-        predictions.labels, predictions.answers, labels=classes
-    )
+    """Returns int `(classes, classes)`: rows are labels, columns answers.
+
+    Texts with a label are on its diagonal where it was answered, and
+    otherwise in the column of each class that was answered wrongly. Where a
+    text has any number of labels it may be in several cells, or in none.
+    """
+    labels, answers = predictions.label_flags, predictions.answer_flags
+    missed = (labels & ~answers).astype("int64")
+    wrong = (answers & ~labels).astype("int64")
+    return missed.T @ wrong + np.diag(np.sum(labels & answers, axis=0))
 
 
 def frequent_confusions(
@@ -139,6 +103,52 @@ class ClassScores:
         return float(np.mean(self.f1[~np.isnan(self.f1)]))
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelCounts:
+    """A class' two-by-two table: labelled or not, answered or not.
+
+    Attributes:
+        right: Int, texts with the label that got it.
+        missed: Int, texts with the label that did not.
+        wrong: Int, texts without the label that got it.
+        absent: Int, texts without the label that did not.
+    """
+
+    right: int
+    missed: int
+    wrong: int
+    absent: int
+
+
+def label_counts(predictions: Predictions) -> list[LabelCounts]:
+    """Returns the two-by-two table of each class."""
+    tables = metrics.multilabel_confusion_matrix(
+        predictions.label_flags, predictions.answer_flags
+    )
+    return [
+        LabelCounts(int(right), int(missed), int(wrong), int(absent))
+        for ((absent, wrong), (missed, right)) in tables
+    ]
+
+
+def frequent_pairs(
+    predictions: Predictions, limit: int
+) -> list[tuple[int, int, int, int]]:
+    """Returns the classes that most often go together.
+
+    Each is `(class, class, texts labelled with both, texts answered with
+    both)`, by the larger of the two numbers.
+    """
+    labels = predictions.label_flags.astype("int64")
+    answers = predictions.answer_flags.astype("int64")
+    labelled, answered = labels.T @ labels, answers.T @ answers
+    pairs = [
+        (int(a), int(b), int(labelled[a, b]), int(answered[a, b]))
+        for a, b in np.argwhere(np.triu(labelled + answered, k=1))
+    ]
+    return sorted(pairs, key=lambda pair: -max(pair[2:]))[:limit]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Calibration:
     """How far confidence and accuracy agree (Guo et al., 2017, section 2).
@@ -146,8 +156,9 @@ class Calibration:
     Attributes:
         edges: Float array `(bins + 1,)`; a bin holds the confidences above
             its lower and up to its upper edge.
-        texts: Int array `(bins,)`.
-        hits: Int array `(bins,)`, texts that were answered rightly.
+        texts: Int array `(bins,)`, claims; where a text has one label that
+            is its answer, otherwise one for each class.
+        hits: Int array `(bins,)`, claims that are right.
         confidence: Float array `(bins,)`, mean confidence; NaN in an empty
             bin.
     """
@@ -160,18 +171,17 @@ class Calibration:
     @classmethod
     def of(cls, predictions: Predictions, num_bins: int = 15) -> "Calibration":
         """Sorts a split's answers into bins; 15 as Guo et al. do."""
+        confidences, hits = predictions.claims
         edges = np.linspace(0, 1, num_bins + 1)
-        bins = np.searchsorted(edges[1:-1], predictions.confidences)
+        bins = np.searchsorted(edges[1:-1], confidences)
         texts = np.bincount(bins, minlength=num_bins)
-        sums = np.bincount(
-            bins, weights=predictions.confidences, minlength=num_bins
-        )
+        sums = np.bincount(bins, weights=confidences, minlength=num_bins)
         with np.errstate(invalid="ignore"):
             confidence = sums / texts
         return cls(
             edges,
             texts,
-            np.bincount(bins[predictions.hits], minlength=num_bins),
+            np.bincount(bins[hits], minlength=num_bins),
             confidence,
         )
 

@@ -86,10 +86,11 @@ def _classifier(direction, records, recipe, num_documents):
             plots.curves(
                 records,
                 {key: "training", f"val_{key}": "validation"},
-                key,
+                key.replace("_", " "),
                 moments,
+                key != "loss",
             )
-            for key in ("loss", "accuracy")
+            for key in _figures(records[0])
         ]
         + [
             plots.rates(
@@ -97,6 +98,13 @@ def _classifier(direction, records, recipe, num_documents):
             )
         ],
     )
+
+
+def _figures(record):
+    """Names of what is measured on the training split, the loss first."""
+    others = ("epoch", "val_", "learning_rate")
+    names = [name for name in record if not name.startswith(others)]
+    return sorted(names, key=lambda name: (name != "loss", name))
 
 
 def _planned(schedule, stages, group, steps_per_epoch):

@@ -56,7 +56,7 @@ _STYLE: Any = {
 _LOGARITHMIC_FROM = 5
 
 
-def curves(records, names, label, moments=()) -> Markup:
+def curves(records, names, label, moments=(), is_share=False) -> Markup:
     """Plots figures of the epochs.
 
     Args:
@@ -66,6 +66,8 @@ def curves(records, names, label, moments=()) -> Markup:
         label: Str, name of the figures.
         moments: List of ints, the epochs after which other layers were
             trained.
+        is_share: Bool, whether the figures lie between 0 and 1; others that
+            differ by much get a logarithmic axis.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.5, 3.6))
@@ -81,7 +83,8 @@ def curves(records, names, label, moments=()) -> Markup:
                     color=_SERIES[index],
                     label=name,
                 )
-        if values and max(values) > _LOGARITHMIC_FROM * min(values):
+        wide = values and max(values) > _LOGARITHMIC_FROM * min(values)
+        if wide and not is_share:
             _logarithmic(axes)
         axes.set_ylabel(label)
         _epochs(axes, len(records), moments)

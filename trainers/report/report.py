@@ -15,14 +15,18 @@ from trainers.report import breakdown, influence, learning, plots
 from trainers.report.figures import (
     Calibration,
     ClassScores,
-    Share,
     confusion_matrix,
     frequent_confusions,
+    frequent_pairs,
+    label_counts,
 )
+from trainers.report.headline import headline
+from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
 
 _EXAMPLES = 8
 _CONFUSIONS = 12
+_PAIRS = 12
 # A larger matrix helps nobody; the list of confusions remains.
 _MATRIX_CLASSES = 60
 
@@ -37,6 +41,7 @@ def write_report(
     recipe,
     settings,
     records,
+    scores,
     figures,
 ):
     """Writes a run's report, one HTML file that needs nothing else.
@@ -55,25 +60,27 @@ def write_report(
         recipe: `Recipe`.
         settings: Dict of the command line's settings.
         records: Dict of the stages' logs, see `learning.learning_curves`.
+        scores: Dict by split of `scores.task_scores`.
         figures: Dict of the run's final figures.
     """
     shown = test or validation
     corpus = tokenize_corpus(shown.texts, classifier.tokenizer)
     matrix = confusion_matrix(shown)
     calibration = Calibration.of(shown)
-    mistakes, hits = _examples(classifier, shown)
+    of_classes = ClassScores.of(shown)
+    mistakes, hits = _examples(classifier, dataset.classes, shown)
     html = _template().render(
         dataset=dataset,
         figures=figures,
         shown=shown,
         validation=validation,
         has_test=test is not None,
-        shares={
-            "error": _share(~shown.hits),
-            "accuracy": _share(shown.hits),
-            "validation": _share(~validation.hits),
-        },
-        scores=ClassScores.of(shown),
+        cards=headline(shown, validation, scores, calibration, dataset.classes),
+        is_multi_label=dataset.task_type is TaskType.MULTI_LABEL,
+        scores=of_classes,
+        thresholds=classifier.decision.thresholds,
+        label_counts=label_counts(shown),
+        pairs=frequent_pairs(shown, _PAIRS),
         calibration=calibration,
         reliability=plots.reliability(calibration),
         stages=learning.learning_curves(
@@ -81,7 +88,7 @@ def write_report(
         ),
         matrix=matrix if len(matrix) <= _MATRIX_CLASSES else None,
         confusions=frequent_confusions(matrix, _CONFUSIONS),
-        row_totals=matrix.sum(axis=1),
+        row_totals=of_classes.texts,
         mistakes=mistakes,
         hits=hits,
         by_length=breakdown.by_length(shown, corpus),
@@ -117,31 +124,34 @@ def _width(share):
     return f"{100 * np.nan_to_num(share):.1f}%"
 
 
-def _share(counted):
-    return Share(int(np.sum(counted)), len(counted))
-
-
-def _examples(classifier, shown):
+def _examples(classifier, classes, shown):
     """The most confident mistakes and the least confident hits."""
     order = np.argsort(shown.confidences, kind="stable")
     hits = order[shown.hits[order]][:_EXAMPLES]
     mistakes = order[~shown.hits[order]][::-1][:_EXAMPLES]
-    chosen = [int(index) for index in (*mistakes, *hits)]
+    chosen = np.array([*mistakes, *hits], int)
+    watched = shown.watched[chosen]
     shaded = influence.shade(
         classifier,
         [shown.texts[index] for index in chosen],
-        shown.answers[chosen],
-        shown.confidences[chosen],
+        watched,
+        shown.probabilities[chosen, watched],
     )
+
+    def names(flags):
+        return [classes[index] for index in np.flatnonzero(flags)]
+
     examples = [
         {
             "shaded": text,
-            "label": int(shown.labels[index]),
-            "answer": int(shown.answers[index]),
-            "confidence": shown.confidences[index],
-            "of_label": shown.probabilities[index, shown.labels[index]],
+            "hit": shown.hits[index],
+            "labels": names(shown.label_flags[index]),
+            "answers": names(shown.answer_flags[index]),
+            "of_labels": shown.probabilities[index, shown.label_flags[index]],
+            "watched": int(of),
+            "of_watched": shown.probabilities[index, of],
         }
-        for index, text in zip(chosen, shaded, strict=True)
+        for index, of, text in zip(chosen, watched, shaded, strict=True)
     ]
     return examples[: len(mistakes)], examples[len(mistakes) :]
 

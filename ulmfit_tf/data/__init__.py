@@ -10,11 +10,14 @@ from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.registry import DATASETS, load_dataset
 from ulmfit_tf.data.splits import limit_labels, split_validation
+from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
 __all__ = [
     "CORPORA",
     "DATASETS",
+    "LABEL_SEPARATOR",
     "DataError",
+    "TaskType",
     "TextDataset",
     "corpus_files",
     "fingerprint",

@@ -2,31 +2,35 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from ulmfit_tf.data import splits
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextDataset:
     """Labelled texts for training and test, and texts without a label.
 
-    One label per text, an index into `classes`. Several labels per text
-    would be a float array `(texts, classes)` in place of `train_labels`;
-    no reader produces one yet.
+    Either each text has one label, an index into `classes`; or it has any
+    number of them, a row of a bool array with a column for each class.
 
     Args:
         name: Name for run folders and reports.
         classes: Class names; a label is an index into them.
         train_texts: Texts to train on.
-        train_labels: int32 `(len(train_texts),)`.
+        train_labels: int32 `(len(train_texts),)`, or, for any number of
+            labels a text, bool `(len(train_texts), len(classes))`.
         test_texts: Texts for the one final figure of a run, or `None`.
-        test_labels: int32 `(len(test_texts),)`, or `None`.
+        test_labels: As `train_labels`, or `None`.
         unlabelled_texts: Texts for language-model fine-tuning only.
         notes: What a reader of the results must know, such as "the test
             split was held out of the training examples".
+        label_separator: Stands between labels where one string must hold
+            all that a text has; no class of such a data set contains it.
 
     Raises:
         DataError: If the parts contradict each other.
@@ -49,6 +53,7 @@ class TextDataset:
     test_labels: np.ndarray | None = None
     unlabelled_texts: list[str] = dataclasses.field(default_factory=list)
     notes: tuple[str, ...] = ()
+    label_separator: str = LABEL_SEPARATOR
 
     def __post_init__(self):
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -65,6 +70,8 @@ class TextDataset:
                 "at least one text with a label for each class."
             )
         self._check_part("train")
+        if self.task_type is TaskType.MULTI_LABEL:
+            self._check_separator()
         if (self.test_texts is None) != (self.test_labels is None):
             raise DataError(
                 f"Data set `{self.name}` has only one of `test_texts` and "
@@ -120,9 +127,103 @@ class TextDataset:
             unlabelled_texts=unlabelled_texts or [],
         )
 
+    @classmethod
+    def from_label_sets(
+        cls,
+        name: str,
+        train_texts: list[str],
+        train_labels: Sequence[Sequence[str]],
+        test_texts: list[str] | None = None,
+        test_labels: Sequence[Sequence[str]] | None = None,
+        unlabelled_texts: list[str] | None = None,
+        classes: Sequence[str] | None = None,
+        label_separator: str = LABEL_SEPARATOR,
+    ) -> "TextDataset":
+        """Builds a data set of texts that have any number of labels.
+
+        Its classes are `classes`, or the training labels, sorted.
+
+        Raises:
+            DataError: If there are fewer than two classes, one has no
+                training text, or the test split has another.
+        """
+        found = {label for labels in train_labels for label in labels}
+        if classes is None:
+            classes = sorted(found, key=_number_or_name)
+        idle = [label for label in classes if label not in found]
+        if idle:
+            raise DataError(
+                f"No training text of `{name}` has the labels {idle}. "
+                "Expected at least one text of each to learn it from. Leave "
+                "them out, or add texts that have them."
+            )
+        index = {label: position for position, label in enumerate(classes)}
+        unknown = sorted(
+            {label for labels in test_labels or () for label in labels}
+            - set(classes)
+        )
+        if unknown:
+            raise DataError(
+                f"The test split of `{name}` has the labels {unknown}, "
+                f"which its training split lacks. Expected: {list(classes)}. "
+                "Add training examples of them, or remove them from the "
+                "test split."
+            )
+
+        def flags(labels_of_texts):
+            array = np.zeros((len(labels_of_texts), len(classes)), bool)
+            for row, labels in enumerate(labels_of_texts):
+                array[row, [index[label] for label in labels]] = True
+            return array
+
+        notes = []
+        if all(len(labels) < 2 for labels in train_labels):
+            notes.append(
+                f"No training text of `{name}` has more than one label. If "
+                "that is wrong, check `--label-separator`; if it is right, "
+                "training without `--multi-label` does better."
+            )
+        return cls(
+            name=name,
+            classes=tuple(classes),
+            train_texts=train_texts,
+            train_labels=flags(train_labels),
+            test_texts=test_texts,
+            test_labels=None if test_labels is None else flags(test_labels),
+            unlabelled_texts=unlabelled_texts or [],
+            notes=tuple(notes),
+            label_separator=label_separator,
+        )
+
+    @property
+    def task_type(self) -> TaskType:
+        """How many labels a text has, of how many classes."""
+        if self.train_labels.ndim == 2:
+            return TaskType.MULTI_LABEL
+        if len(self.classes) == 2:
+            return TaskType.BINARY
+        return TaskType.MULTI_CLASS
+
+    def _check_separator(self):
+        clashing = [
+            each for each in self.classes if self.label_separator in each
+        ]
+        if clashing:
+            raise DataError(
+                f"Classes of `{self.name}` contain the label separator "
+                f"{self.label_separator!r}: {clashing[:5]}. An answer joins "
+                "the labels of a text with it. Choose another one with "
+                "`--label-separator`."
+            )
+
     def _check_part(self, part):
         texts = getattr(self, f"{part}_texts")
-        labels = np.asarray(getattr(self, f"{part}_labels"), "int32")
+        labels = np.asarray(getattr(self, f"{part}_labels"))
+        if labels.dtype == bool:
+            self._check_flags(part, texts, labels)
+            _check_strings(self.name, part, texts)
+            return
+        labels = labels.astype("int32")
         object.__setattr__(self, f"{part}_labels", labels)
         if labels.shape != (len(texts),):
             raise DataError(
@@ -140,6 +241,15 @@ class TextDataset:
                 f"{labels.max()}."
             )
         _check_strings(self.name, part, texts)
+
+    def _check_flags(self, part, texts, flags):
+        expected = (len(texts), len(self.classes))
+        if flags.shape != expected:
+            raise DataError(
+                f"Data set `{self.name}` needs a flag for each {part} text "
+                f"and class, shape {expected}. Received: flags of shape "
+                f"{flags.shape}."
+            )
 
     def split_validation(self, fraction, seed):
         """See `ulmfit_tf.data.splits.split_validation`."""

@@ -6,6 +6,7 @@ from ulmfit_tf.data.class_folders import read_class_folders
 from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import data_suffix
+from ulmfit_tf.data.label_columns import LabelColumns, OneLabel
 from ulmfit_tf.data.tables import (
     TABLE_SUFFIXES,
     empty_file_error,
@@ -15,9 +16,13 @@ from ulmfit_tf.data.tables import (
     text_of,
 )
 
+_ONE_LABEL = OneLabel()
+
 
 def read_path(
-    path: Path, text_column: str = "text", label_column: str = "label"
+    path: Path,
+    text_column: str = "text",
+    label_columns: LabelColumns = _ONE_LABEL,
 ) -> TextDataset:
     """Reads a data set from a table, a folder of tables or class folders.
 
@@ -28,14 +33,21 @@ def read_path(
             files per class; a folder with such folders called `train` and
             perhaps `test`, and unlabelled texts in `train/unsup`.
         text_column: Column that holds the text.
-        label_column: Column that holds the label.
+        label_columns: What holds a table's labels.
 
     Raises:
         DataError: If there is no usable data at `path`.
     """
     if path.is_dir():
         if find_table(path, "train"):
-            return _read_table_folder(path, text_column, label_column)
+            return _read_table_folder(path, text_column, label_columns)
+        if not isinstance(label_columns, OneLabel):
+            raise DataError(
+                f"`--multi-label`: `{path}` holds no `train` table, and a "
+                "folder with one subfolder per class says one label a text. "
+                f"Expected: a table ({', '.join(TABLE_SUFFIXES)}), or a "
+                "folder with one called `train`."
+            )
         return read_class_folders(path)
     if data_suffix(path) not in TABLE_SUFFIXES:
         raise DataError(
@@ -44,38 +56,44 @@ def read_path(
             "folder with `train.csv` or the like, or a folder with one "
             "subfolder of .txt files per class."
         )
-    return TextDataset.from_labels(
-        path.name, *read_table(path, text_column, label_column)
+    return label_columns.dataset(
+        path.name, *read_table(path, text_column, label_columns)
     )
 
 
 def read_table(
-    path: Path, text_column: str = "text", label_column: str = "label"
-) -> tuple[list[str], list[str]]:
+    path: Path,
+    text_column: str = "text",
+    label_columns: LabelColumns = _ONE_LABEL,
+) -> tuple[list[str], list]:
     """Reads the texts and the labels of a table.
+
+    Returns:
+        The texts, and what `label_columns.parse` returns for each.
 
     Raises:
         DataError: If a column is missing, a row lacks its text or label,
             or a text is not a string.
     """
     texts: list[str] = []
-    labels: list[str] = []
+    labels: list = []
     incomplete: list[int] = []
     for line_number, record in read_records(path):
         if not texts and not incomplete:
-            require_columns(path, record, text_column, label_column)
+            require_columns(path, record, text_column, *label_columns.columns)
         text = text_of(path, line_number, record, text_column)
-        label = _label_name(path, line_number, record.get(label_column))
-        if not text or not label:
+        label = label_columns.parse(path, line_number, record)
+        if not text or label is None:
             incomplete.append(line_number)
             continue
         texts.append(text)
         labels.append(label)
     if incomplete:
+        fields = ", ".join(label_columns.columns)
         raise DataError(
             f"{len(incomplete)} rows of `{path}` have no text or no label: "
             f"{_first(incomplete)}. Expected both in every row. Remove the "
-            f"rows, or fill `{text_column}` and `{label_column}`; texts "
+            f"rows, or fill `{text_column}` and `{fields}`; texts "
             "without a label go into a file called `unlabelled"
             f"{data_suffix(path)}` in a folder with `train"
             f"{data_suffix(path)}`."
@@ -103,40 +121,24 @@ def read_texts(path: Path, text_column: str = "text") -> list[str]:
     return texts
 
 
-def _read_table_folder(path, text_column, label_column):
+def _read_table_folder(path, text_column, label_columns):
     texts, labels = read_table(
-        find_table(path, "train"), text_column, label_column
+        find_table(path, "train"), text_column, label_columns
     )
     test_file = find_table(path, "test")
     unlabelled_file = find_table(path, "unlabelled")
-    return TextDataset.from_labels(
+    return label_columns.dataset(
         path.name,
         texts,
         labels,
         *(
-            read_table(test_file, text_column, label_column)
+            read_table(test_file, text_column, label_columns)
             if test_file
             else (None, None)
         ),
         unlabelled_texts=read_texts(unlabelled_file, text_column)
         if unlabelled_file
         else [],
-    )
-
-
-def _label_name(path, line_number, label):
-    if label is None or isinstance(label, str):
-        return (label or "").strip()
-    if isinstance(label, float) and label != label:
-        # Not a number: how some tools write that there is none.
-        return ""
-    if isinstance(label, int | float):
-        # One class for 1 and 1.0.
-        return repr(label).removesuffix(".0")
-    raise DataError(
-        f"The label in line {line_number} of `{path}` is a "
-        f"{type(label).__name__}: {label!r}. Expected one string or number "
-        "per text; several labels per text are not supported."
     )
 
 

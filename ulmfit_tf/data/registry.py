@@ -4,14 +4,16 @@ import dataclasses
 import difflib
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ulmfit_tf.data import official, readers
 from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.label_columns import label_columns
 from ulmfit_tf.data.sources import Layout, Source, resolve
 from ulmfit_tf.data.splits import hold_out_test
+from ulmfit_tf.data.task_type import LABEL_SEPARATOR
 
 logger = logging.getLogger(__name__)
 
@@ -170,10 +172,12 @@ def load_dataset(
     name_or_path: str | Path,
     data_dir: str | Path | None = None,
     text_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     cache_dir: str | Path | None = None,
     test_fraction: float = 0.1,
     seed: int = 0,
+    multi_label: bool = False,
+    label_separator: str = LABEL_SEPARATOR,
 ) -> TextDataset:
     """Loads a data set for text classification.
 
@@ -188,12 +192,15 @@ def load_dataset(
             files: `text`; for `tfds:NAME`: the first text feature. Unused
             for registered names.
         label_column: Column or feature that holds the label. Default:
-            `label`. Unused for registered names.
+            `label`. Unused for registered names. With `multi_label` also
+            several columns of 0 and 1, one a class.
         cache_dir: Cache folder. Default: `$XDG_CACHE_HOME/ulmfit_tf` or
             `~/.cache/ulmfit_tf`.
         test_fraction: Fraction of the training examples to hold out,
             stratified, as the test split of data without one; 0 for none.
         seed: Seed of that split.
+        multi_label: Whether a text has any number of labels; for files.
+        label_separator: What stands between the labels of one column.
 
     Raises:
         DataError: If there is no such data set, or it cannot be used.
@@ -211,6 +218,13 @@ def load_dataset(
             f"Received: {test_fraction}."
         )
     name = str(name_or_path)
+    columns = label_columns(label_column, multi_label, label_separator)
+    if multi_label and (name in DATASETS or name.startswith("tfds:")):
+        raise DataError(
+            f"`--multi-label`: the texts of `{name}` have one label each. "
+            "Expected a file or folder of your own, whose texts may have "
+            "several. Leave the flag out."
+        )
     if name in DATASETS:
         dataset = _load_registered(DATASETS[name], data_dir, cache_dir)
     elif name.startswith("tfds:"):
@@ -218,11 +232,14 @@ def load_dataset(
         from ulmfit_tf.data.tfds_reader import read_tfds
 
         dataset = read_tfds(
-            name.removeprefix("tfds:"), data_dir, text_column, label_column
+            name.removeprefix("tfds:"),
+            data_dir,
+            text_column,
+            columns.columns[0] if label_column else None,
         )
     else:
         dataset = readers.read_path(
-            _existing_path(name), text_column or "text", label_column or "label"
+            _existing_path(name), text_column or "text", columns
         )
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)

@@ -1,4 +1,9 @@
-"""Stratified, seeded splits of a data set's training examples."""
+"""Stratified, seeded splits of a data set's training examples.
+
+Where a text has several labels, see `label_subsets`: shares are then kept as
+far as that is possible, and a class with few texts may lie on one side only,
+the one that is trained on.
+"""
 
 import dataclasses
 import math
@@ -7,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.label_subsets import stratified_subset
+from ulmfit_tf.data.task_type import TaskType
 
 if TYPE_CHECKING:
     from ulmfit_tf.data.dataset import TextDataset
@@ -85,7 +92,7 @@ def limit_labels(
     Args:
         dataset: The data set to reduce.
         num_labels: Number of labelled training examples to keep, at least
-            two per class.
+            two per class. An example with several labels counts once.
         seed: Seed; the same seed keeps the same examples.
 
     Raises:
@@ -93,7 +100,7 @@ def limit_labels(
             above the number of training examples.
     """
     available = len(dataset.train_texts)
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+    counts = _label_counts(dataset)
     present = int((counts > 0).sum())
     if not 2 * present <= num_labels <= available:
         raise DataError(
@@ -102,12 +109,12 @@ def limit_labels(
             f"{available}, all training examples of `{dataset.name}`. "
             f"Received: {num_labels}."
         )
-    rng = np.random.default_rng(seed)
-    chosen: list[int] = []
-    for label, quota in enumerate(_quotas(counts, num_labels)):
-        members = np.flatnonzero(dataset.train_labels == label)
-        chosen.extend(rng.choice(members, quota, replace=False))
-    kept = np.sort(np.asarray(chosen, "int64"))
+    if dataset.task_type is TaskType.MULTI_LABEL:
+        kept = stratified_subset(
+            dataset.train_labels, num_labels, at_least=2, seed=seed
+        )
+    else:
+        kept = _of_each_class(dataset.train_labels, counts, num_labels, seed)
     rest = np.setdiff1d(np.arange(available), kept)
     return dataclasses.replace(
         _keep(dataset, kept),
@@ -116,6 +123,22 @@ def limit_labels(
             *(dataset.train_texts[i] for i in rest),
         ],
     )
+
+
+def _label_counts(dataset):
+    """Returns how many training examples have each class, int `(classes,)`."""
+    if dataset.task_type is TaskType.MULTI_LABEL:
+        return dataset.train_labels.sum(axis=0)
+    return np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+
+
+def _of_each_class(labels, counts, num_labels, seed):
+    rng = np.random.default_rng(seed)
+    chosen: list[int] = []
+    for label, quota in enumerate(_quotas(counts, num_labels)):
+        members = np.flatnonzero(labels == label)
+        chosen.extend(rng.choice(members, quota, replace=False))
+    return np.sort(np.asarray(chosen, "int64"))
 
 
 def _keep(dataset, indices):
@@ -159,7 +182,9 @@ def _split_indices(dataset, fraction, seed, part):
             f"Received: {fraction}."
         )
     labels = dataset.train_labels
-    counts = np.bincount(labels, minlength=len(dataset.classes))
+    if dataset.task_type is TaskType.MULTI_LABEL:
+        return _split_label_sets(dataset, fraction, seed, part)
+    counts = _label_counts(dataset)
     # Whoever holds out test examples goes on to hold out validation examples.
     needed = {"validation": 2, "test": 3}[part]
     for name, count in zip(dataset.classes, counts, strict=True):
@@ -192,3 +217,18 @@ def _split_indices(dataset, fraction, seed, part):
         random_state=seed,
     )
     return np.sort(kept), np.sort(held_out_indices)
+
+
+def _split_label_sets(dataset, fraction, seed, part):
+    available = len(dataset.train_texts)
+    held_out = math.ceil(available * fraction)
+    if held_out >= available:
+        raise DataError(
+            f"Holding {held_out} of the {available} labelled examples of "
+            f"`{dataset.name}` out for the {part} split leaves none to train "
+            "on. Choose a smaller fraction, or add examples."
+        )
+    kept = stratified_subset(
+        dataset.train_labels, available - held_out, at_least=1, seed=seed
+    )
+    return kept, np.setdiff1d(np.arange(available), kept)

@@ -1,7 +1,6 @@
 """Forward and backward classifiers as one."""
 
 import keras
-from keras import ops
 
 
 class BidirectionalPair(keras.Model):
@@ -13,6 +12,8 @@ class BidirectionalPair(keras.Model):
     Args:
         classifiers: Dict of `TextClassifier`s by direction, `"forward"`,
             `"backward"` or both.
+        activation: What makes probabilities of logits: `"softmax"` for one
+            label a text, `"sigmoid"` for any number of them.
 
     Call arguments:
         token_ids: Dict of int tensors `(batch, timesteps)` by direction, as
@@ -24,7 +25,7 @@ class BidirectionalPair(keras.Model):
         `(batch, num_classes)` probabilities.
     """
 
-    def __init__(self, classifiers, **kwargs):
+    def __init__(self, classifiers, activation="softmax", **kwargs):
         kwargs.setdefault("name", "bidirectional_pair")
         super().__init__(**kwargs)
         unknown = set(classifiers) - {"forward", "backward"}
@@ -33,7 +34,13 @@ class BidirectionalPair(keras.Model):
                 "`classifiers` must have the keys 'forward', 'backward' or "
                 f"both. Received: {sorted(classifiers)}."
             )
+        if activation not in ("softmax", "sigmoid"):
+            raise ValueError(
+                "`activation` must be 'softmax' or 'sigmoid'. Received: "
+                f"{activation!r}."
+            )
         self.classifiers = classifiers
+        self.activation = keras.activations.get(activation)
 
     def build(self, input_shape=None):
         for classifier in self.classifiers.values():
@@ -43,7 +50,7 @@ class BidirectionalPair(keras.Model):
 
     def call(self, token_ids, training=False):
         probabilities = [
-            ops.softmax(classifier(token_ids[direction], training=training))
+            self.activation(classifier(token_ids[direction], training=training))
             for direction, classifier in self.classifiers.items()
         ]
         return sum(probabilities) / len(probabilities)

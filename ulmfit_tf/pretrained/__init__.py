@@ -4,12 +4,14 @@ from ulmfit_tf.pretrained.classifier_files import (
     TrainedClassifier,
     document_probabilities,
 )
+from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.language_model_files import (
     PretrainedLanguageModel,
     load_pretrained,
 )
 
 __all__ = [
+    "Decision",
     "PretrainedLanguageModel",
     "TrainedClassifier",
     "document_probabilities",

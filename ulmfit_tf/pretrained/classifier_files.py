@@ -9,11 +9,13 @@ import tensorflow as tf
 from ulmfit_tf import models
 from ulmfit_tf.data.chunks import chunk_documents
 from ulmfit_tf.data.token_cache import tokenize_corpus
+from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.directories import read_model, write_model
 from ulmfit_tf.text import PADDING_ID
 
 _FORMAT = "ulmfit_tf.classifier"
-_VERSION = 1
+# Version 1 knew one label a text only.
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,8 @@ class TrainedClassifier:
             `models.classifier_weights`.
         information: Dict, JSON-serializable: figures of the run and
             whatever else is worth keeping.
+        decision: `Decision`, how probabilities become labels; by default
+            the likeliest class.
     """
 
     classes: tuple
@@ -36,6 +40,12 @@ class TrainedClassifier:
     settings: dict
     weights: dict
     information: dict = dataclasses.field(default_factory=dict)
+    decision: Decision | None = None
+
+    def __post_init__(self):
+        if self.decision is None:
+            likeliest = Decision.likeliest(len(self.classes))
+            object.__setattr__(self, "decision", likeliest)
 
     def save_to_preset(self, directory):
         """Writes the classifier to a new directory, whole or not at all."""
@@ -45,6 +55,7 @@ class TrainedClassifier:
             "classes": list(self.classes),
             "settings": self.settings,
             "information": self.information,
+            "decision": self.decision.as_dict(),
         }
         arrays = {
             f"{direction}/{name}": array
@@ -74,6 +85,9 @@ class TrainedClassifier:
             config["settings"],
             weights,
             config["information"],
+            Decision.from_dict(config["decision"])
+            if "decision" in config
+            else None,
         )
 
     def build(self, portable=False):
@@ -101,7 +115,9 @@ class TrainedClassifier:
                 for lstm in classifier.encoder.lstms:
                     lstm.use_cpu_kernel = True
             classifiers[direction] = classifier
-        pair = models.BidirectionalPair(classifiers)
+        pair = models.BidirectionalPair(
+            classifiers, self.decision.task_type.activation
+        )
         pair.build()
         return pair
 

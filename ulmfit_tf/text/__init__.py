@@ -1,6 +1,7 @@
 """Text to token ids: vocabularies and tokenizers."""
 
 from ulmfit_tf.text.counting import count_tokens
+from ulmfit_tf.text.detokenizing import detokenize_pieces, detokenize_words
 from ulmfit_tf.text.rules import RULES_VERSION
 from ulmfit_tf.text.sentencepiece_tokenizer import (
     SentencePieceTokenizer,
@@ -31,6 +32,8 @@ __all__ = [
     "Vocabulary",
     "WordTokenizer",
     "count_tokens",
+    "detokenize_pieces",
+    "detokenize_words",
     "join_fields",
     "load_tokenizer",
     "save_tokenizer",

@@ -6,6 +6,10 @@ from ulmfit_tf.training.discriminative import (
     DiscriminativeOptimizer,
     discriminative_rates,
 )
+from ulmfit_tf.training.learning_rate_finder import (
+    LearningRateCurve,
+    find_learning_rate,
+)
 from ulmfit_tf.training.resume import (
     TrainingState,
     resumable_fit,
@@ -15,25 +19,37 @@ from ulmfit_tf.training.schedules import (
     ScheduleSequence,
     SlantedTriangular,
     WarmUpStableDecay,
+    one_cycle,
+    warm_up_cosine,
 )
 from ulmfit_tf.training.unfreezing import (
     GradualUnfreezing,
     Stage,
     unfreezing_stages,
 )
+from ulmfit_tf.training.weight_averaging import (
+    ExponentialAveraging,
+    NonMonotoneAveraging,
+)
 
 __all__ = [
     "Adam",
     "BestWeights",
     "DiscriminativeOptimizer",
+    "ExponentialAveraging",
     "GradualUnfreezing",
+    "LearningRateCurve",
+    "NonMonotoneAveraging",
     "ScheduleSequence",
     "SlantedTriangular",
     "Stage",
     "TrainingState",
     "WarmUpStableDecay",
     "discriminative_rates",
+    "find_learning_rate",
+    "one_cycle",
     "resumable_fit",
     "saved_step",
     "unfreezing_stages",
+    "warm_up_cosine",
 ]

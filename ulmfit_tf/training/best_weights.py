@@ -19,7 +19,7 @@ class BestWeights(keras.callbacks.Callback):
         variables: Dict by name of the variables to keep.
         state: `TrainingState` of the same `fit`.
         monitor: Str, a log that is better when lower.
-        patience: Int, epochs.
+        patience: Optional int, epochs; `None` never stops.
     """
 
     def __init__(self, path, variables, state, monitor="val_loss", patience=3):
@@ -35,9 +35,10 @@ class BestWeights(keras.callbacks.Callback):
         values = [*past, logs[self.monitor]]
         # A loss that is not a number is the worst, not the best.
         best = int(np.argmin(np.nan_to_num(values, nan=np.inf)))
-        if best == len(past):
+        # Without a file the best epoch is lost: this one is the best there is.
+        if best == len(past) or not self.path.exists():
             self._save()
-        elif len(past) - best >= self.patience:
+        elif self.patience is not None and len(past) - best >= self.patience:
             self.model.stop_training = True
 
     def restore(self):

@@ -21,12 +21,18 @@ class TrainingState(keras.callbacks.Callback):
         path: Path of the file.
         every_seconds: Float, time between files in the middle of epochs. At
             the end of each epoch there is one in any case.
+
+    Attributes:
+        callback_variables: List of variables of other callbacks, such as
+            averages of the weights, which are kept too. Callbacks add theirs
+            before `restore`.
     """
 
     def __init__(self, path, every_seconds=120.0):
         super().__init__()
         self.path = pathlib.Path(path)
         self.every_seconds = every_seconds
+        self.callback_variables = []
         self.step = 0
         self.records = []
         self.stopped = False
@@ -49,19 +55,20 @@ class TrainingState(keras.callbacks.Callback):
             model.optimizer.build(model.trainable_variables)
         with np.load(self.path, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
-            kinds = _variables(model)
+            kinds = self._variables(model)
             for kind, variables in kinds.items():
                 expected = [list(v.shape) for v in variables]
-                if kind != "metrics" and header["shapes"][kind] != expected:
+                found = header["shapes"].get(kind, [])
+                if kind != "metrics" and found != expected:
                     raise ValueError(
                         f"`{self.path}` holds the training state of another "
                         f"model: its {kind} variables differ in number or "
                         "shape. Resume with the settings the run was started "
                         "with, or start a new run."
                     )
-            for kind in ("model", "optimizer"):
+            for kind in ("model", "optimizer", "callback"):
                 for index, variable in enumerate(kinds[kind]):
-                    _assign(variable, file[f"{kind}_{index}"])
+                    assign_value(variable, file[f"{kind}_{index}"])
             self._metrics_to_restore = [
                 file[f"metrics_{index}"]
                 for index in range(len(header["shapes"]["metrics"]))
@@ -75,11 +82,11 @@ class TrainingState(keras.callbacks.Callback):
         half_done = self.step % self.steps_per_epoch
         if half_done and self._metrics_to_restore:
             # Keras has just reset the metrics of this epoch.
-            metrics = _variables(self.model)["metrics"]
+            metrics = self._variables(self.model)["metrics"]
             for variable, value in zip(
                 metrics, self._metrics_to_restore, strict=True
             ):
-                _assign(variable, value)
+                assign_value(variable, value)
         self._metrics_to_restore = None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -97,9 +104,9 @@ class TrainingState(keras.callbacks.Callback):
         self._save()
 
     def _save(self):
-        kinds = _variables(self.model)
+        kinds = self._variables(self.model)
         arrays = {
-            f"{kind}_{index}": _read(variable)
+            f"{kind}_{index}": read_value(variable)
             for kind, variables in kinds.items()
             for index, variable in enumerate(variables)
         }
@@ -120,6 +127,14 @@ class TrainingState(keras.callbacks.Callback):
         beside.write_bytes(content.getbuffer())
         os.replace(beside, self.path)
         self._saved_at = time.monotonic()
+
+    def _variables(self, model):
+        return {
+            "model": model.variables,
+            "optimizer": model.optimizer.variables,
+            "metrics": model.metrics_variables,
+            "callback": self.callback_variables,
+        }
 
 
 def saved_step(path):
@@ -176,15 +191,7 @@ def resumable_fit(
     return state.records
 
 
-def _variables(model):
-    return {
-        "model": model.variables,
-        "optimizer": model.optimizer.variables,
-        "metrics": model.metrics_variables,
-    }
-
-
-def _read(variable):
+def read_value(variable):
     """Returns a variable's value, or all of them where replicas differ."""
     copies = _copies(variable)
     if copies is None:
@@ -192,8 +199,8 @@ def _read(variable):
     return np.stack([copy.numpy() for copy in copies])
 
 
-def _assign(variable, value):
-    """Assigns what `_read` returned."""
+def assign_value(variable, value):
+    """Assigns what `read_value` returned."""
     copies = _copies(variable)
     if copies is None:
         variable.assign(value)

@@ -195,3 +195,53 @@ class ScheduleSequence(keras.optimizers.schedules.LearningRateSchedule):
         deserialize = keras.saving.deserialize_keras_object
         schedules = [deserialize(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["steps"])
+
+
+def warm_up_cosine(max_learning_rate, total_steps, cut_frac=0.1, ratio=32.0):
+    """Rises along a line, then falls along half a cosine.
+
+    Loshchilov & Hutter (2017), "SGDR", equation 5, without restarts.
+
+    Args:
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int, optimizer steps of the whole schedule.
+        cut_frac: Float in (0, 1), fraction of steps that raise the rate.
+        ratio: Float, at least 1, how much smaller the first and the last
+            rate are.
+
+    Returns:
+        A `keras.optimizers.schedules.CosineDecay`.
+    """
+    warm_up_steps = max(1, round(total_steps * cut_frac))
+    return keras.optimizers.schedules.CosineDecay(
+        max_learning_rate / ratio,
+        decay_steps=max(1, total_steps - warm_up_steps),
+        alpha=1 / ratio,
+        warmup_target=max_learning_rate,
+        warmup_steps=warm_up_steps,
+    )
+
+
+def one_cycle(max_learning_rate, total_steps, cut_frac=0.25):
+    """Rises and falls along half a cosine each.
+
+    The rates of Smith & Topin (2018), "Super-Convergence", as fastai v2's
+    `fit_one_cycle` has them: from 1/25 of the highest to the highest in a
+    quarter of the steps, then to 1/100,000. Momentum is not cycled, because
+    the betas of a Keras optimizer are fixed.
+
+    Args:
+        max_learning_rate: Float, the highest rate.
+        total_steps: Int, optimizer steps of the whole schedule.
+        cut_frac: Float in (0, 1), fraction of steps that raise the rate.
+
+    Returns:
+        A `ScheduleSequence`.
+    """
+    rising_steps = max(1, round(total_steps * cut_frac))
+    falling_steps = max(1, total_steps - rising_steps)
+    cosine = keras.optimizers.schedules.CosineDecay
+    # `alpha` is the last rate over the first one, here larger than 1.
+    rising = cosine(max_learning_rate / 25, rising_steps, alpha=25.0)
+    falling = cosine(max_learning_rate, falling_steps, alpha=1e-5)
+    return ScheduleSequence([rising, falling], [rising_steps, falling_steps])

@@ -1,0 +1,211 @@
+"""The same documents from every kind of source; vocabularies that grow."""
+
+import argparse
+import csv
+import gzip
+import json
+import lzma
+
+import numpy as np
+import pytest
+
+from trainers.command_line import UserError
+from trainers.corpus_text import prepare_corpus
+from trainers.language_model_recipe import LanguageModelRecipe
+from ulmfit_tf import models, pretrained, text
+from ulmfit_tf.data.errors import DataError
+
+_DOCUMENTS = [
+    f'Document {number}, "quoted": the cat sat on mat {number % 7}.'
+    for number in range(120)
+]
+_RECIPE = LanguageModelRecipe(vocabulary_size=100, min_frequency=1)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv("ULMFIT_TF_DATA", raising=False)
+
+
+def prepare(corpus, run, recipe=_RECIPE, start=None, **settings):
+    settings = {
+        "corpus": str(corpus),
+        "data_dir": None,
+        "text_column": "text",
+        "tokenizer": "word",
+        "extend_vocabulary": True,
+        "validation_fraction": 0.1,
+        **settings,
+    }
+    return prepare_corpus(argparse.Namespace(**settings), recipe, start, run)
+
+
+def _write_csv(path):
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "body"], *enumerate(_DOCUMENTS)])
+
+
+def _lines():
+    return "\n".join(_DOCUMENTS) + "\n"
+
+
+def _json_lines(documents=_DOCUMENTS, **more):
+    return "".join(json.dumps({"text": d, **more}) + "\n" for d in documents)
+
+
+def _source(kind, folder):
+    """Writes the documents; returns the corpus and its settings."""
+    if kind == "txt":
+        (folder / "a.txt").write_text(_lines())
+        return folder / "a.txt", {}
+    if kind == "jsonl":
+        (folder / "a.jsonl").write_text(_json_lines())
+        return folder / "a.jsonl", {}
+    if kind == "csv":
+        _write_csv(folder / "a.csv")
+        return folder / "a.csv", {"text_column": "body"}
+    if kind == "txt.xz":
+        (folder / "a.txt.xz").write_bytes(lzma.compress(_lines().encode()))
+        return folder / "a.txt.xz", {}
+    if kind == "jsonl.gz":
+        content = gzip.compress(_json_lines().encode())
+        (folder / "a.jsonl.gz").write_bytes(content)
+        return folder / "a.jsonl.gz", {}
+    # Two files, read in the order of their names; and one that is not text.
+    (folder / "part-2.txt").write_text("\n".join(_DOCUMENTS[60:]))
+    (folder / "part-1.jsonl").write_text(_json_lines(_DOCUMENTS[:60]))
+    (folder / "part-3.png").write_bytes(b"\x89PNG")
+    return (folder / "part-*" if kind == "glob" else folder), {}
+
+
+@pytest.fixture(scope="module")
+def expected_ids():
+    """Ids by the plain way: tokenize a list."""
+    counts = text.count_tokens(text.split_words, _DOCUMENTS)
+    tokenizer = text.WordTokenizer(text.Vocabulary.build(counts, 100, 1))
+    documents = tokenizer(_DOCUMENTS).to_list()
+    held_out = [document for i, document in enumerate(documents) if i % 10 == 9]
+    kept = [document for i, document in enumerate(documents) if i % 10 != 9]
+    return [sum(kept, []), sum(held_out, [])]
+
+
+@pytest.mark.parametrize(
+    "kind", ["txt", "jsonl", "csv", "txt.xz", "jsonl.gz", "glob", "folder"]
+)
+def test_every_source_gives_the_same_ids(kind, expected_ids, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    corpus, settings = _source(kind, source)
+    result = prepare(corpus, tmp_path / "run", **settings)
+    for part, ids in zip(
+        (result.train, result.validation), expected_ids, strict=True
+    ):
+        np.testing.assert_array_equal(part.token_ids, ids)
+
+
+def test_registered_shards_are_found_in_the_data_folder(tmp_path):
+    folder = tmp_path / "data" / "wikipedia-en-2015"
+    folder.mkdir(parents=True)
+    for shard in range(2):
+        content = _json_lines(_DOCUMENTS[60 * shard :][:60], title="Title")
+        path = folder / f"wiki-0{shard}.jsonl.xz"
+        path.write_bytes(lzma.compress(content.encode()))
+    result = prepare(
+        "wikipedia-en-2015", tmp_path / "run", data_dir=folder.parent
+    )
+    assert len(result.train) + len(result.validation) == len(_DOCUMENTS)
+    title = result.tokenizer.vocabulary.index("title")
+    assert all(title in document for document in result.validation)
+
+
+def test_a_resumed_run_keeps_its_ids(tmp_path):
+    (tmp_path / "a.txt").write_text(_lines())
+    first = prepare(tmp_path / "a.txt", tmp_path / "run")
+    other = LanguageModelRecipe(vocabulary_size=30, min_frequency=5)
+    again = prepare(tmp_path / "a.txt", tmp_path / "run", other)
+    np.testing.assert_array_equal(again.train.token_ids, first.train.token_ids)
+
+
+def _mistake(kind, folder):
+    if kind == "column":
+        _write_csv(folder / "a.csv")
+        return folder / "a.csv", "body"
+    if kind == "no_text":
+        (folder / "a.jsonl").write_text('{"text": 3}\n')
+        return folder / "a.jsonl", "must hold strings"
+    if kind == "cut_short":
+        content = lzma.compress(_lines().encode())[:-20]
+        (folder / "a.txt.xz").write_bytes(content)
+        return folder / "a.txt.xz", "damaged or cut short"
+    if kind == "blank":
+        (folder / "a.txt").write_text("\n\n")
+        return folder / "a.txt", "hold no documents"
+    if kind == "format":
+        (folder / "a.pdf").write_bytes(b"%PDF")
+        return folder / "a.pdf", ".jsonl"
+    if kind == "little":
+        (folder / "a.txt").write_text("One.\nTwo.\nThree.\n")
+        return folder / "a.txt", "at least 100 are needed"
+    return folder / "*.txt", "no corpus"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["column", "no_text", "cut_short", "blank", "format", "little", "none"],
+)
+def test_a_mistake_is_named(kind, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    corpus, message = _mistake(kind, source)
+    with pytest.raises((DataError, UserError), match=message):
+        prepare(corpus, tmp_path / "run")
+
+
+def _pretrained(tokenizer):
+    size = len(tokenizer.vocabulary)
+    rng = np.random.default_rng(3)
+    weights = {
+        "embedding": rng.normal(size=(size, 4)).astype("float32"),
+        "decoder/bias": rng.normal(size=size).astype("float32"),
+    }
+    return pretrained.PretrainedLanguageModel(
+        models.Architecture(4, 5), "forward", tokenizer, weights
+    )
+
+
+def test_a_pretrained_vocabulary_learns_the_corpus_words(tmp_path):
+    (tmp_path / "a.txt").write_text(_lines())
+    words = [*text.SPECIAL_TOKENS, "cat", "dog"]
+    start = _pretrained(text.WordTokenizer(text.Vocabulary(words)))
+    result = prepare(tmp_path / "a.txt", tmp_path / "run", start=start)
+    vocabulary = result.tokenizer.vocabulary
+    assert vocabulary.tokens[: len(words)] == tuple(words)
+    assert "mat" in vocabulary
+    for name, array in start.weights.items():
+        np.testing.assert_array_equal(result.weights[name][: len(words)], array)
+        np.testing.assert_allclose(
+            result.weights[name][vocabulary.index("mat")],
+            array.mean(axis=0),
+            rtol=1e-5,
+        )
+    kept = prepare(
+        tmp_path / "a.txt",
+        tmp_path / "other",
+        start=start,
+        extend_vocabulary=False,
+    )
+    assert kept.tokenizer.vocabulary.tokens == tuple(words)
+
+
+def test_pieces_stay_as_they_are(tmp_path):
+    (tmp_path / "a.txt").write_text(_lines())
+    model = text.train_sentencepiece(_DOCUMENTS, 60)
+    start = _pretrained(text.SentencePieceTokenizer(model))
+    result = prepare(tmp_path / "a.txt", tmp_path / "run", start=start)
+    assert result.tokenizer.model == model
+    np.testing.assert_array_equal(
+        result.weights["embedding"], start.weights["embedding"]
+    )

@@ -1,0 +1,93 @@
+"""Defaults, checks and flags of the language model recipe."""
+
+import dataclasses
+
+import pytest
+
+from trainers.command_line import UserError
+from trainers.language_model_arguments import parse_arguments, recipe_of
+from trainers.language_model_recipe import (
+    FINE_TUNING,
+    PRETRAINING,
+    LanguageModelRecipe,
+)
+from trainers.recipes import Recipe
+
+_NEEDED = ["--corpus", "a.txt", "--output", "run"]
+
+
+def _recipe(*flags):
+    return recipe_of(vars(parse_arguments([*_NEEDED, *flags])))
+
+
+def test_a_pretrained_model_changes_the_defaults():
+    assert _recipe() == _recipe("--pretrained", "none") == PRETRAINING
+    assert _recipe("--pretrained", "compact") == FINE_TUNING
+    # The paper's rate, epochs and decay; nothing else is meant by it.
+    assert (FINE_TUNING.learning_rate, FINE_TUNING.epochs) == (0.004, 15)
+    assert FINE_TUNING.decay_factor == 2.6
+
+
+def test_every_field_is_a_flag_that_overrides_it():
+    for field in dataclasses.fields(LanguageModelRecipe):
+        value = {"schedule": "one-cycle", "averaging": "nt-asgd"}.get(
+            field.name, 1 if field.type is int else 0.5
+        )
+        if field.name == "vocabulary_size":
+            value = 99
+        if field.name == "ratio":
+            value = 2.0
+        flag = f"--{field.name.replace('_', '-')}"
+        changed = _recipe(flag, str(value))
+        assert changed == dataclasses.replace(
+            PRETRAINING, **{field.name: value}
+        )
+
+
+def test_stage_two_has_the_same_defaults():
+    recipe = Recipe()
+    assert recipe.language_model_epochs == FINE_TUNING.epochs
+    assert recipe.language_model_rate == FINE_TUNING.learning_rate
+    assert recipe.vocabulary_size == FINE_TUNING.vocabulary_size
+
+
+@pytest.mark.parametrize(
+    "sample_size, vocabulary_size, expected",
+    [(-1, 8192, None), (-1, 8193, 2048), (0, 20000, None), (64, 100, 64)],
+)
+def test_large_vocabularies_are_sampled(sample_size, vocabulary_size, expected):
+    recipe = LanguageModelRecipe(sample_size=sample_size)
+    assert recipe.softmax_sample(vocabulary_size) == expected
+    # A sample of all words is the full softmax.
+    assert LanguageModelRecipe(sample_size=64).softmax_sample(64) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"averaging_decay": 1.0},
+        {"cut_frac": 0.0},
+        {"schedule": "steps"},
+        {"averaging": "all"},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused(wrong):
+    flag = f"--{next(iter(wrong)).replace('_', '-')}"
+    with pytest.raises(UserError, match=flag):
+        LanguageModelRecipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--generate", "A"],
+        ["--resume", "run"],
+        ["--schedule", "steps"],
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_go_together_end_with_status_2(flags):
+    with pytest.raises(SystemExit, match="2"):
+        parse_arguments([*_NEEDED, *flags])

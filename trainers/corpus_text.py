@@ -1,0 +1,126 @@
+"""A corpus as token ids, for training a language model on it."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+
+from trainers.command_line import UserError
+from trainers.task_text import new_tokenizer, task_tokenizer, weights_for
+from ulmfit_tf import data, text
+from ulmfit_tf.data.download import default_cache_dir
+from ulmfit_tf.data.token_cache import TokenizedCorpus, cached_corpus
+
+_log = logging.getLogger("trainers")
+_FEWEST_TOKENS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusText:
+    """What `prepare_corpus` returns.
+
+    Attributes:
+        tokenizer: Tokenizer of both parts.
+        weights: Dict of a pretrained model's arrays with rows for the
+            tokenizer's vocabulary, or `None`.
+        train: `TokenizedCorpus`.
+        validation: `TokenizedCorpus` of documents held out.
+    """
+
+    tokenizer: object
+    weights: dict | None
+    train: TokenizedCorpus
+    validation: TokenizedCorpus
+
+
+def prepare_corpus(settings, recipe, pretrained, directory):
+    """Tokenizes a corpus once, streaming it, and holds documents out.
+
+    Args:
+        settings: Namespace with `corpus`, `data_dir`, `text_column`,
+            `tokenizer`, `extend_vocabulary` and `validation_fraction`.
+        recipe: `LanguageModelRecipe`.
+        pretrained: Optional `PretrainedLanguageModel` to start from.
+        directory: `pathlib.Path` where the run keeps its tokenizer: ids must
+            mean the same when it is resumed.
+
+    Returns:
+        A `CorpusText`.
+
+    Raises:
+        DataError: If the corpus cannot be read.
+        UserError: If there is too little text.
+    """
+    corpus = {"name_or_path": settings.corpus, "data_dir": settings.data_dir}
+    files = data.corpus_files(**corpus)
+
+    def documents():
+        return data.iter_documents(**corpus, text_column=settings.text_column)
+
+    tokenizer = _tokenizer(settings, recipe, pretrained, documents, directory)
+    weights = pretrained and weights_for(pretrained, tokenizer.vocabulary)
+    # The validation documents are spread evenly.
+    every = max(2, round(1 / settings.validation_fraction))
+    key = _digest(
+        data.fingerprint(files),
+        settings.corpus if settings.corpus in data.CORPORA else None,
+        settings.text_column,
+        text.RULES_VERSION,
+        type(tokenizer).__name__,
+        getattr(tokenizer, "lowercase", None),
+        tokenizer.vocabulary.fingerprint(),
+        every,
+    )
+    cache = default_cache_dir() / "corpora" / key
+    _log.info("text cache: %s", cache)
+
+    def part(name, held_out):
+        def texts():
+            for index, document in enumerate(documents()):
+                if (index % every == every - 1) == held_out:
+                    yield document
+
+        _log.info("tokenizing the %s text, unless it is cached", name)
+        tokenized = cached_corpus(cache / name, key, texts, tokenizer)
+        if tokenized.num_tokens < _FEWEST_TOKENS:
+            raise UserError(
+                f"The {name} part of the corpus has {tokenized.num_tokens} "
+                f"tokens in {len(tokenized)} documents; at least "
+                f"{_FEWEST_TOKENS} are needed. Use more text or another "
+                "`--validation-fraction`."
+            )
+        return tokenized
+
+    result = CorpusText(
+        tokenizer, weights, part("training", False), part("validation", True)
+    )
+    _log.info(
+        "%s tokens to train on, %s to validate on, %s words",
+        f"{result.train.num_tokens:,}",
+        f"{result.validation.num_tokens:,}",
+        f"{len(tokenizer.vocabulary):,}",
+    )
+    return result
+
+
+def _tokenizer(settings, recipe, pretrained, documents, directory):
+    own = directory / "tokenizer"
+    if (own / "tokenizer.json").exists():
+        return text.load_tokenizer(own)
+    if pretrained is not None and not settings.extend_vocabulary:
+        return pretrained.tokenizer
+    _log.info("learning the vocabulary")
+    learn = (documents(), recipe.vocabulary_size, recipe.min_frequency)
+    if pretrained is None:
+        tokenizer = new_tokenizer(settings.tokenizer, *learn)
+    else:
+        texts, *limits = learn
+        tokenizer = task_tokenizer(texts, pretrained, *limits)
+        added = len(tokenizer.vocabulary) - len(pretrained.tokenizer.vocabulary)
+        _log.info("%d words are new to the pretrained model", added)
+    text.save_tokenizer(tokenizer, own)
+    return tokenizer
+
+
+def _digest(*parts):
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

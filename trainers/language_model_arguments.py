@@ -1,0 +1,178 @@
+"""Flags of the language model command."""
+
+import argparse
+import dataclasses
+
+from trainers import command_line
+from trainers.language_model_recipe import (
+    AVERAGING,
+    FINE_TUNING,
+    PRETRAINING,
+    SCHEDULES,
+    LanguageModelRecipe,
+)
+
+_CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
+_DESCRIBED = {
+    "vocabulary_size": "words at most",
+    "min_frequency": "occurrences that a word needs",
+    "max_steps": "optimizer steps at most, 0: no limit; --resume may change "
+    "it beside --schedule stable",
+    "batch_size": "streams read in parallel",
+    "learning_rate": "the highest one",
+    "decay_factor": "rate of a layer over that of the one below",
+    "schedule": "slanted triangle; warm-up, constant rate and a fall over the "
+    "last fifth; warm-up and a cosine; or fastai's one cycle",
+    "cut_frac": "part of the steps in which slanted and cosine rise",
+    "ratio": "highest over lowest rate, not of one-cycle",
+    "averaging": "of the weights that are evaluated and exported",
+    "averaging_decay": "of exponential averaging",
+    "dropout_multiplier": "times the rates of the authors' scripts",
+    "sample_size": "words of the sampled softmax; 0: full; -1: 2048 where "
+    "there are more than 8192",
+    "steps_per_report": "longer epochs are reported in parts",
+}
+_SEARCH = ("search", "temperature", "top_k", "top_p", "beam_size")
+
+
+def parse_arguments(argv):
+    """Returns the namespace of flags; ends with status 2 for a mistake.
+
+    Fields of the recipe are there only if they were given.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.language_model",
+        usage="%(prog)s --corpus NAME_OR_PATH --output DIR [flags]",
+        description="Pretrains an AWD-LSTM language model on a corpus, "
+        "fine-tunes one, looks for a learning rate, or generates text.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--corpus", help="registered name, file, folder or glob of texts")
+    add("--output", help="new run folder")
+    add("--resume", metavar="DIR", help="run folder to continue")
+    add("--data-dir", help="where registered corpora are looked for")
+    add("--text-column", default="text", help="column of CSV, TSV, JSONL")
+    add("--preset", default="compact", help="compact or paper")
+    add("--direction", default="forward", choices=("forward", "backward"))
+    add(
+        "--pretrained",
+        nargs="+",
+        metavar="NAME_OR_DIR",
+        help="fine-tune this language model, or generate with it; none: a "
+        "new one",
+    )
+    add(
+        "--extend-vocabulary",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="beside --pretrained: add the corpus' words to a word "
+        "vocabulary; they start at the mean of the known ones",
+    )
+    add(
+        "--tokenizer",
+        default="word",
+        choices=("word", "sentencepiece"),
+        help="without a pretrained model, which brings its own",
+    )
+    add("--validation-fraction", type=float, default=0.005)
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add("--seed", type=int, default=0)
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=120.0,
+        help="time between saved training states",
+    )
+    add(
+        "--find-learning-rate",
+        action="store_true",
+        help="try growing learning rates instead of training; plots the loss",
+    )
+    _add_recipe(parser.add_argument_group("recipe"))
+    _add_generation(parser.add_argument_group("generation"))
+    arguments = parser.parse_args(argv)
+    if arguments.pretrained == ["none"]:
+        arguments.pretrained = None
+    _check_combination(parser, arguments, argv)
+    return arguments
+
+
+def recipe_of(settings):
+    """Returns the `LanguageModelRecipe` of a command's settings.
+
+    Args:
+        settings: Dict with `pretrained` and any fields of the recipe.
+    """
+    fields = {f.name for f in dataclasses.fields(LanguageModelRecipe)}
+    base = FINE_TUNING if settings["pretrained"] else PRETRAINING
+    given = {k: v for k, v in settings.items() if k in fields}
+    return dataclasses.replace(base, **given)
+
+
+def search_of(settings):
+    """Returns the given arguments of `models.generate`, as a dict.
+
+    Args:
+        settings: Dict of the command's settings.
+    """
+    return {name: settings[name] for name in _SEARCH if name in settings}
+
+
+def _add_recipe(group):
+    for field in dataclasses.fields(LanguageModelRecipe):
+        default = getattr(PRETRAINING, field.name)
+        fine_tuning = getattr(FINE_TUNING, field.name)
+        described = f"default {default}"
+        if field.name in _DESCRIBED:
+            described = f"{_DESCRIBED[field.name]}; {described}"
+        if fine_tuning != default:
+            described += f"; {fine_tuning} with --pretrained"
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=field.type,
+            choices=_CHOICES.get(field.name),
+            default=argparse.SUPPRESS,
+            help=described,
+        )
+
+
+def _add_generation(group):
+    add = group.add_argument
+    add(
+        "--generate",
+        metavar="TEXT",
+        help="continue a text with the --pretrained model (default compact); "
+        "a backward model writes what stands before it",
+    )
+    add(
+        "--num-words",
+        type=int,
+        default=50,
+        help="tokens to add, punctuation and marks of capitals included",
+    )
+    # Their defaults are those of `models.generate`.
+    for name, kind, described in (
+        ("--search", str, "greedy, top-k, nucleus (default) or beam"),
+        ("--temperature", float, "of top-k and nucleus, default 1"),
+        ("--top-k", int, "default 50"),
+        ("--top-p", float, "of nucleus, default 0.9"),
+        ("--beam-size", int, "default 4"),
+    ):
+        add(name, type=kind, default=argparse.SUPPRESS, help=described)
+
+
+def _check_combination(parser, arguments, argv):
+    if arguments.generate is not None:
+        for other in ("corpus", "output", "resume"):
+            if getattr(arguments, other) is not None:
+                parser.error(f"--generate trains nothing; leave out --{other}")
+        if arguments.find_learning_rate:
+            parser.error("give either --generate or --find-learning-rate")
+        return
+    command_line.refuse_other_flags(parser, argv, allowed=("--max-steps",))
+    if arguments.resume is None:
+        for needed in ("corpus", "output"):
+            if getattr(arguments, needed) is None:
+                parser.error(f"--{needed} is needed, unless with --resume")

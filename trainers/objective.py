@@ -1,0 +1,142 @@
+"""What a task type trains for: targets, loss, metrics, class weights."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from ulmfit_tf.data.task_type import TaskType
+
+# As a classifier's training logs have it: probabilities are cut here until
+# thresholds are chosen on the validation split.
+_EVEN_ODDS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A task's training objective.
+
+    Whatever the task, the best epoch is the one with the lowest validation
+    loss: it is a proper score of the probabilities, whereas F1 depends on
+    thresholds that are chosen when training is over.
+
+    Attributes:
+        targets: Callable from a split's labels to float32 `(documents,
+            classes)`.
+        loss: `keras.losses.Loss` of targets and logits.
+        metrics: Callable that makes a list of `keras.metrics.Metric`s of
+            targets and logits, in the scope of a distribution strategy.
+        document_weights: Optional float32 `(documents,)` of the training
+            split.
+    """
+
+    targets: Callable[[np.ndarray], np.ndarray]
+    loss: keras.losses.Loss
+    metrics: Callable[[], list]
+    document_weights: np.ndarray | None = None
+
+
+def objective(task_type, labels, num_classes, recipe):
+    """Returns the objective of a task.
+
+    `label_smoothing` of `s` mixes the targets with a guess that knows
+    nothing: a target of 1 becomes `1 - s + s / classes` where classes
+    exclude each other, and `1 - s / 2` where each is a yes or no of its own.
+
+    `class_weights="balanced"` lets all classes weigh the same: documents of
+    a class by the inverse of its frequency, or, where a text has any number
+    of labels, each class' positive targets by its negatives over its
+    positives.
+
+    Args:
+        task_type: `TaskType`.
+        labels: Labels of the training split, see `TextDataset`.
+        num_classes: Int.
+        recipe: `Recipe`.
+    """
+    balanced = recipe.class_weights == "balanced"
+    if task_type is TaskType.MULTI_LABEL:
+        return Objective(
+            targets=lambda flags: flags.astype("float32"),
+            loss=PositiveWeightedCrossentropy(
+                positive_weights(labels) if balanced else None,
+                label_smoothing=recipe.label_smoothing,
+            ),
+            metrics=lambda: [F1OfLogits("micro"), F1OfLogits("macro")],
+        )
+    return Objective(
+        targets=lambda indices: np.eye(num_classes, dtype="float32")[indices],
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        ),
+        metrics=lambda: [keras.metrics.CategoricalAccuracy(name="accuracy")],
+        document_weights=document_weights(labels, num_classes)
+        if balanced
+        else None,
+    )
+
+
+def document_weights(labels, num_classes):
+    """Returns the weight of each document, float32 `(documents,)`.
+
+    The mean weight is 1, and all classes have the same sum.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    of_class = len(labels) / (num_classes * np.maximum(counts, 1))
+    return of_class[labels].astype("float32")
+
+
+def positive_weights(labels):
+    """Returns each class' negatives over its positives, `(classes,)`."""
+    positives = labels.sum(axis=0)
+    negatives = len(labels) - positives
+    return (negatives / np.maximum(positives, 1)).astype("float32")
+
+
+class PositiveWeightedCrossentropy(keras.losses.Loss):
+    """Binary cross-entropy whose positive targets have weights.
+
+    The mean over classes of `-(w t log p + (1 - t) log(1 - p))`, with `p`
+    the sigmoid of a logit.
+
+    Args:
+        weights: Optional float array `(classes,)`, `w`; by default 1.
+        label_smoothing: Float in `[0, 1)`; a target `t` becomes
+            `t (1 - s) + s / 2`.
+
+    Call arguments:
+        y_true: Float tensor `(batch, classes)`, 0 or 1.
+        y_pred: Float tensor `(batch, classes)`, logits.
+    """
+
+    def __init__(self, weights=None, label_smoothing=0.0, **kwargs):
+        super().__init__(name="binary_crossentropy", **kwargs)
+        self.weights = None if weights is None else np.float32(weights)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true, y_pred):
+        y_pred = ops.cast(y_pred, "float32")
+        targets = ops.cast(y_true, "float32") * (1 - self.label_smoothing)
+        targets += self.label_smoothing / 2
+        positive = targets * ops.softplus(-y_pred)
+        if self.weights is not None:
+            positive *= self.weights
+        negative = (1 - targets) * ops.softplus(y_pred)
+        return ops.mean(positive + negative, axis=-1)
+
+
+class F1OfLogits(keras.metrics.F1Score):
+    """`keras.metrics.F1Score` of logits, at even odds.
+
+    Args:
+        average: `"micro"` or `"macro"`.
+    """
+
+    def __init__(self, average):
+        super().__init__(average, _EVEN_ODDS, name=f"{average}_f1")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        probabilities = ops.sigmoid(ops.cast(y_pred, "float32"))
+        super().update_state(y_true, probabilities, sample_weight)
