@@ -1,15 +1,11 @@
-"""The linear baseline that a language model has to beat.
+"""Test errors of the linear baseline.
 
 python -m benchmarks.linear_baseline trec6 questions
 """
 
 import argparse
 
-import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
-
+from trainers.experiments.linear import linear_error
 from ulmfit_tf import data
 
 
@@ -19,18 +15,13 @@ def main():
     parser.add_argument("datasets", nargs="+")
     for name in parser.parse_args().datasets:
         dataset = data.load_dataset(name)
-        model = make_pipeline(
-            TfidfVectorizer(
-                ngram_range=(1, 2),
-                # Punctuation tells questions apart, so it stays.
-                token_pattern=r"(?u)\w+|[^\w\s]",
-                sublinear_tf=True,
-            ),
-            LinearSVC(),
+        error = linear_error(
+            dataset.train_texts,
+            dataset.train_labels,
+            dataset.test_texts,
+            dataset.test_labels,
         )
-        model.fit(dataset.train_texts, dataset.train_labels)
-        wrong = model.predict(dataset.test_texts) != dataset.test_labels
-        print(f"{name}: {100 * np.mean(wrong):.1f} % of {len(wrong)} wrong")
+        print(f"{name}: {error:.1f} % of {len(dataset.test_texts)} wrong")
 
 
 if __name__ == "__main__":

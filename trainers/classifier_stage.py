@@ -6,7 +6,7 @@ import pathlib
 import keras
 
 from trainers.objective import objective
-from trainers.optimizers import group_optimizers, staged_schedules
+from trainers.optimizers import classifier_schedules, group_optimizers
 from trainers.progress import GroupRates, Progress
 from ulmfit_tf import models, training
 from ulmfit_tf.data.chunks import DocumentBatches, documents_in_length_order
@@ -14,6 +14,33 @@ from ulmfit_tf.data.chunks import DocumentBatches, documents_in_length_order
 _log = logging.getLogger("trainers")
 # Rates of the authors' scripts, before the head's two linear layers.
 _HEAD_DROPOUTS = (0.4, 0.1)
+
+
+def new_classifier(architecture, vocabulary_size, num_classes, recipe, options):
+    """Returns an untrained `models.TextClassifier`, the same for a seed.
+
+    Args:
+        architecture: `models.Architecture`.
+        vocabulary_size: Int.
+        num_classes: Int.
+        recipe: `Recipe`.
+        options: `RunOptions`.
+    """
+    of_encoder = recipe.dropout * recipe.encoder_dropout
+    keras.utils.set_random_seed(options.seed)
+    with options.strategy.scope():
+        model = models.TextClassifier(
+            vocabulary_size,
+            num_classes,
+            architecture,
+            dropouts=models.CLASSIFIER_DROPOUTS.scaled(of_encoder),
+            head_units=recipe.head_units,
+            head_dropouts=[rate * recipe.dropout for rate in _HEAD_DROPOUTS],
+            pooled_length=recipe.pooled_length,
+            dtype=options.policy,
+        )
+        model.build()
+    return model
 
 
 def train_classifier(
@@ -27,6 +54,7 @@ def train_classifier(
     recipe,
     directory,
     options,
+    model=None,
 ):
     """Fine-tunes a classifier, resuming where a killed run stopped.
 
@@ -37,10 +65,11 @@ def train_classifier(
         task_type: `TaskType`.
         weights: Dict of arrays of the encoder to start from, or `None`.
         train: Pair of a `TokenizedCorpus` and labels as of `TextDataset`.
-        validation: The same.
+        validation: The same, measured after each epoch; or `None`.
         recipe: `Recipe`.
         directory: Folder for the training state and TensorBoard logs.
         options: `RunOptions`.
+        model: Optional, what `new_classifier` returned for these arguments.
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
@@ -57,34 +86,16 @@ def train_classifier(
         document_weights=goal.document_weights,
         num_replicas=options.num_replicas,
     )
-    keras.utils.set_random_seed(options.seed)
-    with options.strategy.scope():
-        model = models.TextClassifier(
-            vocabulary_size,
-            num_classes,
-            architecture,
-            dropouts=models.CLASSIFIER_DROPOUTS.scaled(recipe.dropout),
-            head_units=recipe.head_units,
-            head_dropouts=[rate * recipe.dropout for rate in _HEAD_DROPOUTS],
-            pooled_length=recipe.pooled_length,
-            dtype=options.policy,
+    if model is None:
+        model = new_classifier(
+            architecture, vocabulary_size, num_classes, recipe, options
         )
-        model.build()
+    with options.strategy.scope():
         if weights is not None:
             models.set_weights(models.encoder_weights(model.encoder), weights)
         groups = model.layer_groups
-        stages = training.unfreezing_stages(
-            recipe.unfreezing, len(groups), recipe.epochs
-        )
-        rates = training.discriminative_rates(
-            recipe.learning_rate, len(groups), recipe.decay_factor
-        )
-        schedules = staged_schedules(
-            stages,
-            batches.steps_per_epoch,
-            rates,
-            recipe.cut_frac,
-            recipe.ratio,
+        stages, schedules = classifier_schedules(
+            recipe, len(groups), batches.steps_per_epoch
         )
         optimizers = group_optimizers(schedules, recipe.weight_decay)
         model.compile(
@@ -128,7 +139,16 @@ def train_classifier(
         callbacks.append(best)
     if state.restore(model):
         _log.info("%s: resumed at step %d", directory.name, state.step)
-    corpus, labels = validation
+    fit = {}
+    if validation is not None:
+        corpus, labels = validation
+        fit["validation_data"] = documents_in_length_order(
+            corpus,
+            goal.targets(labels),
+            2 * recipe.batch_size,
+            backward=options.backward,
+            num_replicas=options.num_replicas,
+        )
     records = training.resumable_fit(
         model,
         batches.dataset,
@@ -136,13 +156,7 @@ def train_classifier(
         recipe.epochs,
         state,
         callbacks=callbacks,
-        validation_data=documents_in_length_order(
-            corpus,
-            goal.targets(labels),
-            2 * recipe.batch_size,
-            backward=options.backward,
-            num_replicas=options.num_replicas,
-        ),
+        **fit,
     )
     if best is not None:
         best.restore()

@@ -48,11 +48,44 @@ def schedule(name, max_learning_rate, total_steps, cut_frac, ratio):
     return make[name]()
 
 
-def staged_schedules(stages, steps_per_epoch, rates, cut_frac, ratio):
-    """Returns a schedule for each group: a slanted triangle a stage.
+def classifier_schedules(recipe, num_groups, steps_per_epoch):
+    """Returns which groups stage three trains when, and at which rates.
+
+    Args:
+        recipe: `trainers.recipes.Recipe`.
+        num_groups: Int, layer groups of the classifier.
+        steps_per_epoch: Int.
+
+    Returns:
+        `(stages, schedules)`: list of `training.Stage`s, and a schedule for
+        each group, see `staged_schedules`.
+    """
+    stages = training.unfreezing_stages(
+        recipe.unfreezing, num_groups, recipe.epochs
+    )
+    rates = training.discriminative_rates(
+        recipe.learning_rate, num_groups, recipe.decay_factor
+    )
+    if recipe.lower_learning_rate:
+        rates[:-1] = [recipe.lower_learning_rate] * (num_groups - 1)
+    schedules = staged_schedules(
+        stages,
+        steps_per_epoch,
+        rates,
+        recipe.cut_frac,
+        recipe.ratio,
+        recipe.schedule,
+    )
+    return stages, schedules
+
+
+def staged_schedules(
+    stages, steps_per_epoch, rates, cut_frac, ratio, name="slanted"
+):
+    """Returns a schedule for each group: one run of it a stage.
 
     A group's schedule counts only the steps in which the group is trained,
-    so it holds the triangles of just those stages.
+    so it holds the runs of just those stages.
 
     Args:
         stages: List of `training.Stage`s.
@@ -60,6 +93,7 @@ def staged_schedules(stages, steps_per_epoch, rates, cut_frac, ratio):
         rates: List with the highest rate of each group.
         cut_frac: Float, see `training.SlantedTriangular`.
         ratio: Float, see `training.SlantedTriangular`.
+        name: Str, see `schedule`.
     """
     schedules = []
     for group, rate in enumerate(rates):
@@ -70,9 +104,6 @@ def staged_schedules(stages, steps_per_epoch, rates, cut_frac, ratio):
         ]
         # A group that is never trained needs an optimizer all the same.
         steps = steps or [1]
-        triangles = [
-            training.SlantedTriangular(rate, count, cut_frac, ratio)
-            for count in steps
-        ]
-        schedules.append(training.ScheduleSequence(triangles, steps))
+        runs = [schedule(name, rate, count, cut_frac, ratio) for count in steps]
+        schedules.append(training.ScheduleSequence(runs, steps))
     return schedules

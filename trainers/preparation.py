@@ -61,6 +61,44 @@ def prepare_task(dataset, recipe, settings):
         UserError: If a setting or a pretrained model does not fit.
         DataError: If the data cannot be used.
     """
+    start = _starting_point(recipe, settings)
+    split = dataset.split_validation(recipe.validation_fraction, settings.seed)
+    return _tokenized(*split, recipe, settings, *start)
+
+
+def prepare_split_task(
+    dataset, validation_texts, validation_labels, recipe, settings
+):
+    """Tokenizes a data set that is split already.
+
+    Unlike in `prepare_task`, neither the vocabulary nor stage two sees the
+    validation texts.
+
+    Args:
+        dataset: `TextDataset` without the validation examples.
+        validation_texts: List of str.
+        validation_labels: Int array.
+        recipe: `Recipe`.
+        settings: Namespace of the command line's other settings.
+
+    Returns:
+        A `Task`.
+
+    Raises:
+        UserError: If a setting or a pretrained model does not fit.
+    """
+    return _tokenized(
+        dataset,
+        validation_texts,
+        validation_labels,
+        recipe,
+        settings,
+        *_starting_point(recipe, settings),
+        read_validation=False,
+    )
+
+
+def _starting_point(recipe, settings):
     directions = (
         ["forward", "backward"]
         if settings.bidirectional
@@ -69,12 +107,23 @@ def prepare_task(dataset, recipe, settings):
     language_models = _load_language_models(settings.pretrained, directions)
     architecture = _architecture(language_models, settings.preset)
     _check_recipe(recipe, architecture)
-    dataset, validation_texts, validation_labels = dataset.split_validation(
-        recipe.validation_fraction, settings.seed
-    )
+    return directions, language_models, architecture
+
+
+def _tokenized(
+    dataset,
+    validation_texts,
+    validation_labels,
+    recipe,
+    settings,
+    directions,
+    language_models,
+    architecture,
+    read_validation=True,
+):
     texts = [
         *dataset.train_texts,
-        *validation_texts,
+        *(validation_texts if read_validation else ()),
         *dataset.unlabelled_texts,
     ]
     try:
@@ -110,7 +159,11 @@ def prepare_task(dataset, recipe, settings):
         tokenizer=tokenizer,
         corpus=corpus,
         train=_part(corpus, 0, ends[0]),
-        validation=_part(corpus, ends[0], ends[1]),
+        validation=(
+            _part(corpus, ends[0], ends[1])
+            if read_validation
+            else tokenize_corpus(validation_texts, tokenizer)
+        ),
         fingerprint=_fingerprint(
             tokenizer.vocabulary.fingerprint(),
             corpus.token_ids,

@@ -5,7 +5,7 @@ import logging
 import math
 
 from trainers.command_line import UserError
-from trainers.language_model_recipe import FINE_TUNING
+from trainers.language_model_recipe import FINE_TUNING, SCHEDULES
 
 _log = logging.getLogger("trainers")
 
@@ -27,15 +27,23 @@ class Recipe:
             limit.
         language_model_rate: Highest rate of stage two.
         language_model_batch_size: Streams in parallel.
+        language_model_decay_factor: Of stage two's discriminative rates; 0
+            for that of stage three. Without a pretrained model it is 1.
+        language_model_ratio: Of stage two's slanted triangle; 1 for a
+            constant rate.
         language_model_dropout: Multiplies the script's dropouts.
         epochs: Of stage three.
         learning_rate: Highest rate of stage three, of the head.
         batch_size: Documents of a batch in stage three.
         dropout: Multiplies the script's dropouts, the head's included.
+        encoder_dropout: Multiplies the encoder's once more, not the head's.
         decay_factor: Of discriminative rates.
+        lower_learning_rate: Highest rate of all groups below the head, in
+            place of what `decay_factor` gives them; 0 for the latter.
         unfreezing: See `training.unfreezing_stages`.
+        schedule: Of stage three, see `optimizers.schedule`.
         cut_frac: Of the slanted triangles.
-        ratio: Of the slanted triangles.
+        ratio: Of the slanted triangles of stage three; 1 for a constant rate.
         weight_decay: Of stage three, decoupled.
         global_clipnorm: Of stage three.
         label_smoothing: In `[0, 1)`.
@@ -57,13 +65,18 @@ class Recipe:
     language_model_steps: int = FINE_TUNING.max_steps
     language_model_rate: float = FINE_TUNING.learning_rate
     language_model_batch_size: int = FINE_TUNING.batch_size
+    language_model_decay_factor: float = 0.0
+    language_model_ratio: float = FINE_TUNING.ratio
     language_model_dropout: float = FINE_TUNING.dropout_multiplier
     epochs: int = 12
     learning_rate: float = 0.01
     batch_size: int = 32
     dropout: float = 1.0
+    encoder_dropout: float = 1.0
     decay_factor: float = 2.6
+    lower_learning_rate: float = 0.0
     unfreezing: str = "paper"
+    schedule: str = "slanted"
     cut_frac: float = 0.1
     ratio: float = 32.0
     weight_decay: float = 1e-6
@@ -84,13 +97,19 @@ class Recipe:
                     f"`--{name.replace('_', '-')}` must lie between {low} and "
                     f"{high}. Received: {value}."
                 )
-        if self.class_weights not in ("none", "balanced"):
-            raise UserError(
-                "`--class-weights` must be none or balanced. Received: "
-                f"{self.class_weights}."
-            )
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UserError(
+                    f"`--{name.replace('_', '-')}` must be "
+                    f"{' or '.join(choices)}. Received: {value}."
+                )
 
 
+_CHOICES = {
+    "class_weights": ("none", "balanced"),
+    "schedule": SCHEDULES,
+}
 _MANY = 10**9
 _RANGES = (
     ("vocabulary_size", 16, _MANY),
@@ -99,13 +118,17 @@ _RANGES = (
     ("language_model_steps", 0, _MANY),
     ("language_model_rate", 0.0, 10.0),
     ("language_model_batch_size", 1, 65536),
+    ("language_model_decay_factor", 0.0, 1e3),
+    ("language_model_ratio", 1.0, 1e6),
     ("language_model_dropout", 0.0, 2.5),
     ("epochs", 1, _MANY),
     ("learning_rate", 0.0, 10.0),
     # Batch norm has nothing to normalize with in a batch of one.
     ("batch_size", 2, 65536),
     ("dropout", 0.0, 1.9),
+    ("encoder_dropout", 0.0, 1.0),
     ("decay_factor", 1e-3, 1e3),
+    ("lower_learning_rate", 0.0, 10.0),
     ("cut_frac", 1e-6, 1 - 1e-6),
     ("ratio", 1.0, 1e6),
     ("weight_decay", 0.0, 1.0),

@@ -10,17 +10,17 @@ import numpy as np
 
 from serving.saved_model import export_classifier
 from trainers import command_line
-from trainers.classifier_stage import train_classifier
-from trainers.language_model_recipe import LanguageModelRecipe
-from trainers.language_model_stage import train_language_model
 from trainers.projector import write_projector
 from trainers.report import Predictions, write_report
 from trainers.report.scores import class_scores, task_scores
 from trainers.run_options import RunOptions
-from trainers.task_text import weights_for
-from trainers.thresholds import decided, undecided
-from ulmfit_tf import pretrained
-from ulmfit_tf.data.chunks import CHUNK_LENGTH
+from trainers.stages import (
+    fine_tune_classifier,
+    fine_tune_language_model,
+    starting_weights,
+    trained_classifier,
+)
+from trainers.thresholds import decided
 
 _log = logging.getLogger("trainers")
 
@@ -41,7 +41,7 @@ def run_classifier(task, recipe, settings, directory):
     """
     started = time.monotonic()
     _remove_unfinished(directory)
-    dataset, tokenizer = task.dataset, task.tokenizer
+    dataset = task.dataset
     run_options = RunOptions.from_settings(settings)
     _log.info(
         "computing in %s on %d device(s)",
@@ -52,56 +52,27 @@ def run_classifier(task, recipe, settings, directory):
     for direction in task.directions:
         options = dataclasses.replace(run_options, direction=direction)
         stage = _Stages(directory / direction, records, direction)
-        language_model = task.language_models[direction]
-        encoder = (
-            weights_for(language_model, tokenizer.vocabulary)
-            if language_model
-            else None
-        )
+        encoder = starting_weights(task, direction)
         if recipe.language_model_epochs:
             encoder = stage.run(
                 "language_model",
-                train_language_model,
-                task.architecture,
-                tokenizer,
-                encoder,
-                task.corpus,
-                None,
-                _language_model_recipe(recipe, bool(language_model)),
-                options=options,
+                fine_tune_language_model,
+                (task, recipe),
+                options,
             )
         weights[direction] = stage.run(
             "classifier",
-            train_classifier,
-            task.architecture,
-            len(tokenizer.vocabulary),
-            len(dataset.classes),
-            dataset.task_type,
-            encoder,
-            (task.train, dataset.train_labels),
-            (task.validation, task.validation_labels),
-            recipe,
-            options=options,
+            fine_tune_classifier,
+            (task, recipe, encoder),
+            options,
         )
         write_projector(
             directory / direction / "classifier" / "logs" / "train",
             weights[direction]["embedding"],
-            tokenizer.vocabulary,
+            task.tokenizer.vocabulary,
             task.corpus.token_ids,
         )
-    classifier = pretrained.TrainedClassifier(
-        dataset.classes,
-        tokenizer,
-        {
-            "architecture": dataclasses.asdict(task.architecture),
-            "head_units": recipe.head_units,
-            "pooled_length": recipe.pooled_length,
-            "chunk_length": CHUNK_LENGTH,
-        },
-        weights,
-        {"dataset": dataset.name, "seed": settings.seed},
-        undecided(dataset),
-    )
+    classifier = trained_classifier(task, recipe, weights, settings.seed)
     on_validation = Predictions.of(
         "validation",
         classifier,
@@ -180,7 +151,7 @@ class _Stages:
         self.records = records
         self.direction = direction
 
-    def run(self, name, train, *arguments, options):
+    def run(self, name, train, arguments, options):
         result = self.directory / f"{name}.npz"
         log = self.directory / f"{name}.json"
         if result.exists():
@@ -209,16 +180,3 @@ def _remove_unfinished(directory):
         *directory.glob("saved_model/.export-*"),
     ):
         shutil.rmtree(path)
-
-
-def _language_model_recipe(recipe, is_pretrained):
-    return LanguageModelRecipe(
-        epochs=recipe.language_model_epochs,
-        max_steps=recipe.language_model_steps,
-        batch_size=recipe.language_model_batch_size,
-        learning_rate=recipe.language_model_rate,
-        # New weights have nothing to preserve in the lower layers.
-        decay_factor=recipe.decay_factor if is_pretrained else 1.0,
-        cut_frac=recipe.cut_frac,
-        dropout_multiplier=recipe.language_model_dropout,
-    )

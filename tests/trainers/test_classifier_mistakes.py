@@ -82,6 +82,11 @@ SCRATCH = ("--pretrained", "none")
             id="near_miss",
         ),
         pytest.param(
+            ["--dataset", "trec6", "--recipe", "nowhere.json"],
+            ["`--recipe nowhere.json` cannot be read", "best_recipe.json"],
+            id="recipe_file",
+        ),
+        pytest.param(
             ["--dataset", "AG-News"], ["Did you mean `ag_news`"], id="case"
         ),
         pytest.param(

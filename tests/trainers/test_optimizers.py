@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from trainers.optimizers import group_optimizers, staged_schedules
+from trainers.optimizers import (
+    classifier_schedules,
+    group_optimizers,
+    staged_schedules,
+)
+from trainers.recipes import Recipe
 from ulmfit_tf import training
 
 
@@ -42,3 +47,35 @@ def test_the_papers_betas_and_decoupled_decay():
     (optimizer,) = group_optimizers([0.1], 0.01)
     assert (optimizer.beta_1, optimizer.beta_2) == (0.7, 0.99)
     assert optimizer.weight_decay == 0.01
+
+
+def test_a_cosine_falls_from_the_highest_rate_in_each_stage():
+    recipe = Recipe(unfreezing="script", epochs=4, schedule="cosine")
+    stages, schedules = classifier_schedules(recipe, 3, 10)
+    assert [stage.epochs for stage in stages] == [1, 1, 2]
+    head = schedules[2]
+    # Two stages of 10 steps and one of 20; a tenth of each rises.
+    for first, rising, total in [(0, 1, 10), (10, 1, 10), (20, 2, 20)]:
+        assert float(head(first)) == pytest.approx(0.01 / 32, rel=1e-4)
+        assert float(head(first + rising)) == pytest.approx(0.01, rel=1e-4)
+        half = first + rising + (total - rising) / 2
+        middle = 0.01 * (1 + 1 / 32) / 2
+        assert float(head(half)) == pytest.approx(middle, rel=1e-4)
+    # A ratio of 1 leaves the rate where it is.
+    constant = Recipe(unfreezing="full", ratio=1.0, decay_factor=2.0)
+    _, (lower, upper) = classifier_schedules(constant, 2, 10)
+    rates = [float(upper(step)) for step in range(0, 120, 7)]
+    assert rates == pytest.approx([0.01] * len(rates))
+    assert float(lower(50)) == pytest.approx(0.005)
+
+
+def test_groups_below_the_head_can_share_a_rate_of_their_own():
+    recipe = Recipe(
+        unfreezing="chain-thaw",
+        learning_rate=1e-3,
+        lower_learning_rate=1e-4,
+        ratio=1.0,
+    )
+    _, schedules = classifier_schedules(recipe, 4, 10)
+    rates = [float(schedule(3)) for schedule in schedules]
+    assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-3])

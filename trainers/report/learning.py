@@ -7,9 +7,8 @@ import numpy as np
 from keras import ops
 from markupsafe import Markup
 
-from trainers.optimizers import staged_schedules
+from trainers.optimizers import classifier_schedules
 from trainers.report import plots
-from ulmfit_tf import training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +66,11 @@ def _language_model(direction, records, recipe):
 def _classifier(direction, records, recipe, num_documents):
     num_groups = _num_groups(records)
     groups = [*_layers(num_groups - 1), "head"]
-    stages = training.unfreezing_stages(
-        recipe.unfreezing, num_groups, recipe.epochs
+    steps_per_epoch = math.ceil(num_documents / recipe.batch_size)
+    stages, schedules = classifier_schedules(
+        recipe, num_groups, steps_per_epoch
     )
     moments = _moments(stages, len(records))
-    highest = training.discriminative_rates(
-        recipe.learning_rate, num_groups, recipe.decay_factor
-    )
-    steps_per_epoch = math.ceil(num_documents / recipe.batch_size)
-    schedules = staged_schedules(
-        stages, steps_per_epoch, highest, recipe.cut_frac, recipe.ratio
-    )
     planned = [
         _planned(schedule, stages, group, steps_per_epoch)
         for group, schedule in enumerate(schedules)

@@ -1,0 +1,44 @@
+import pytest
+
+from trainers.experiments.label_efficiency import (
+    equivalent_labels,
+    sentence,
+)
+
+# Falls by 10 points each time that the labels double.
+_CURVE = [(100, 40.0), (200, 30.0), (400, 20.0)]
+
+
+@pytest.mark.parametrize(
+    "error, labels, relation",
+    [
+        pytest.param(30.0, 200, "about", id="at_a_size"),
+        pytest.param(40.0, 100, "about", id="at_the_smallest"),
+        pytest.param(20.0, 400, "about", id="at_the_largest"),
+        # Half of the way in error is half of the way in the logarithm.
+        pytest.param(25.0, 200 * 2**0.5, "about", id="between"),
+        pytest.param(41.0, 100, "fewer than", id="worse_than_all"),
+        pytest.param(19.0, 400, "more than", id="better_than_all"),
+    ],
+)
+def test_labels_for_an_error(error, labels, relation):
+    found = equivalent_labels(_CURVE, error)
+    assert found.labels == pytest.approx(labels)
+    assert found.relation == relation
+
+
+def test_a_rise_by_chance_does_not_undo_what_was_reached():
+    curve = [(100, 40.0), (200, 20.0), (400, 30.0), (800, 10.0)]
+    assert equivalent_labels(curve, 30.0).labels == pytest.approx(100 * 2**0.5)
+    # Reached at 200 already, better only on the way from 400 to 800.
+    assert equivalent_labels(curve, 15.0).labels == pytest.approx(400 * 2**0.5)
+
+
+def test_the_sentence_says_how_many_times():
+    said = sentence("ULMFiT", 50, "from scratch", _CURVE, 30.0)
+    assert said == (
+        "ULMFiT: 50 labels match about 200 from scratch (4 times as many)."
+    )
+    assert "more than 400 from scratch (more than 8 times" in sentence(
+        "ULMFiT", 50, "from scratch", _CURVE, 5.0
+    )

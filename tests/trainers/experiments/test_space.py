@@ -1,0 +1,49 @@
+import keras_tuner
+import numpy as np
+import pytest
+
+from trainers.experiments import space
+from trainers.recipes import Recipe
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 11])
+def test_a_grid_of_decay_factors_has_the_papers_first(count):
+    point = space.defaults(["decay_factor"], Recipe(decay_factor=1.0))
+    values = [each["decay_factor"] for each in space.grid(point, count)]
+    assert values[0] == 2.6
+    assert len(set(values)) == count
+    assert min(values) >= 1 and max(values) <= 6
+    if count >= 5:
+        assert {1.0, 6.0} <= set(values)
+        gaps = np.diff(sorted(values))
+        assert gaps.max() < 2 * 5 / (count - 1)
+
+
+def test_a_grid_of_several_fields_is_their_product():
+    names = ["decay_factor", "unfreezing"]
+    points = space.grid(space.defaults(names, Recipe()), 1000)
+    methods = {each["unfreezing"] for each in points}
+    factors = {each["decay_factor"] for each in points}
+    assert len(points) == len(methods) * len(factors)
+    assert points[0] == {"decay_factor": 2.6, "unfreezing": "paper"}
+
+
+def test_every_field_is_one_of_the_recipes_and_samples_are_valid():
+    recipe = Recipe()
+    point = space.defaults(list(space.TUNABLE), recipe)
+    hp = keras_tuner.HyperParameters()
+    assert space.declare(hp, point) == pytest.approx(point)
+    for seed in range(20):
+        for field in hp.space:
+            hp.values[field.name] = field.random_sample(seed)
+        Recipe(**space.declare(hp, point))
+
+
+def test_single_precision_does_not_change_a_trial():
+    hp = keras_tuner.HyperParameters()
+    point = {"decay_factor": 2.6}
+    space.declare(hp, point)
+    # What KerasTuner's messages make of the number.
+    hp.values["decay_factor"] = float(np.float32(2.6))
+    assert hp.values["decay_factor"] != 2.6
+    assert space.declare(hp, point) == point

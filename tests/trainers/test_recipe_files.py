@@ -1,0 +1,65 @@
+import argparse
+import dataclasses
+import json
+
+import pytest
+
+from trainers.command_line import UserError
+from trainers.recipe_files import (
+    add_recipe_flags,
+    read_recipe,
+    recipe_overrides,
+    write_recipe,
+)
+from trainers.recipes import Recipe
+
+
+def test_a_written_recipe_is_read_back_whole(tmp_path):
+    recipe = Recipe(decay_factor=1.7, epochs=9, unfreezing="full")
+    write_recipe(tmp_path / "best.json", recipe)
+    assert Recipe(**read_recipe(tmp_path / "best.json")) == recipe
+    assert json.loads((tmp_path / "best.json").read_text()) == (
+        dataclasses.asdict(recipe)
+    )
+
+
+def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{"decay_factor": 3, "epochs": 7}')
+    parser = argparse.ArgumentParser()
+    add_recipe_flags(parser)
+    arguments = parser.parse_args(["--recipe", str(file), "--epochs", "8"])
+    assert recipe_overrides(arguments) == {"decay_factor": 3.0, "epochs": 8}
+    assert recipe_overrides(parser.parse_args([])) == {}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        pytest.param(
+            '{"decay_facter": 2}', "Did you mean `decay_factor`", id="unknown"
+        ),
+        pytest.param(
+            '{"epochs": 2.5}', "`epochs` must be a whole number", id="float"
+        ),
+        pytest.param(
+            '{"ratio": "32"}', "`ratio` must be a number", id="string"
+        ),
+        pytest.param('{"ratio": true}', "Received: true", id="bool"),
+        pytest.param('{"unfreezing": 1}', "must be a string", id="number"),
+        pytest.param('{"cut_frac": 1.5}', "--cut-frac", id="range"),
+        pytest.param('{"ratio": NaN}', "--ratio", id="not_a_number"),
+        pytest.param(
+            '{"schedule": "linear"}', "`--schedule` must be", id="schedule"
+        ),
+        pytest.param("[1]", "one JSON object", id="list"),
+        pytest.param("{", "cannot be read as JSON", id="no_json"),
+        pytest.param(None, "cannot be read as JSON", id="no_file"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_message(content, message, tmp_path):
+    file = tmp_path / "recipe.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_recipe(file)

@@ -1,0 +1,1 @@
+"""Grids of trained models: cells, their ledger, tables and plots."""

@@ -1,0 +1,215 @@
+"""Cells of an experiment: one recipe, one seed, trained and measured once."""
+
+import dataclasses
+import functools
+import gc
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from trainers.experiments.ledger import Ledger, locked
+from trainers.preparation import Task
+from trainers.recipes import Recipe
+from trainers.report import Predictions
+from trainers.run_options import RunOptions
+from trainers.stages import (
+    fine_tune_classifier,
+    fine_tune_language_model,
+    language_model_recipe,
+    starting_weights,
+    trained_classifier,
+)
+
+_log = logging.getLogger("trainers")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell:
+    """Everything that determines one trained classifier.
+
+    Attributes:
+        task: `Task`.
+        recipe: `Recipe`.
+        options: `RunOptions`.
+        validate: Bool, whether the validation split is measured after each
+            epoch; at the end it is in any case.
+    """
+
+    task: Task
+    recipe: Recipe
+    options: RunOptions
+    validate: bool = True
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Str, equal for cells that are trained to the same weights."""
+        return _digest(
+            self.task.fingerprint,
+            dataclasses.asdict(self.recipe),
+            self.language_model_key,
+            *self._start,
+            len(self.task.validation_texts),
+        )
+
+    @functools.cached_property
+    def language_model_key(self) -> str | None:
+        """Str, equal for cells that share stage two; `None` without it."""
+        if not self.recipe.language_model_epochs:
+            return None
+        corpus = self.task.corpus
+        first, last = corpus.offsets[[0, -1]]
+        return _digest(
+            corpus.token_ids[first:last],
+            corpus.offsets - first,
+            dataclasses.asdict(
+                language_model_recipe(
+                    self.task, self.recipe, self.options.direction
+                )
+            ),
+            *self._start,
+        )
+
+    @functools.cached_property
+    def _start(self):
+        """What stages two and three both start with."""
+        weights = starting_weights(self.task, self.options.direction) or {}
+        return (
+            self.task.tokenizer.vocabulary.fingerprint(),
+            dataclasses.asdict(self.task.architecture),
+            *(weights[name] for name in sorted(weights)),
+            self.options.direction,
+            self.options.seed,
+            self.options.policy,
+            self.options.num_replicas,
+        )
+
+
+class Cells:
+    """Trains cells in a folder, each of them once.
+
+    The folder may be shared by several processes, and any of them killed: a
+    cell goes on where it stopped, and what is in the ledger stays there.
+
+    Args:
+        directory: Path of the experiment's run folder.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.ledger = Ledger(self.directory / "cells.jsonl")
+
+    def measure(self, cell, model=None):
+        """Returns a cell's record, training it if need be.
+
+        Args:
+            cell: `Cell`.
+            model: Optional, see `fine_tune_classifier`.
+
+        Returns:
+            Dict with `validation_error` in per cent, `seconds` of training
+            (that of a stage two that other cells share counts in the first)
+            and what the cell was.
+        """
+        with locked(self.directory / "locks" / cell.key):
+            record = self.ledger.find(cell.key)
+            if record is None:
+                record = self._train(cell, model)
+                self.ledger.append(record)
+            _remove_states(self._stage(cell.key))
+        return record
+
+    def probabilities(self, record):
+        """Returns the validation split's, float32 `(texts, classes)`."""
+        return np.load(self._probabilities(record["key"]))
+
+    def _stage(self, key):
+        """Folder of a stage's training state and TensorBoard logs."""
+        return self.directory / "stages" / key
+
+    def _probabilities(self, key):
+        return self.directory / "probabilities" / f"{key}.npy"
+
+    def _train(self, cell, model):
+        started = time.monotonic()
+        task, recipe, options = cell.task, cell.recipe, cell.options
+        encoder = self._encoder(cell)
+        weights, _ = fine_tune_classifier(
+            task,
+            recipe,
+            encoder,
+            self._stage(cell.key),
+            options,
+            model,
+            cell.validate,
+        )
+        weights = {options.direction: weights}
+        predictions = Predictions.of(
+            "validation",
+            trained_classifier(task, recipe, weights, options.seed),
+            task.validation_texts,
+            task.validation_labels,
+        )
+        path = self._probabilities(cell.key)
+        _write(path, lambda file: np.save(file, predictions.probabilities))
+        # Models of earlier cells would add up.
+        keras.backend.clear_session()
+        gc.collect()
+        return {
+            "key": cell.key,
+            "validation_error": predictions.error,
+            "seconds": round(time.monotonic() - started, 1),
+            "seed": options.seed,
+            "direction": options.direction,
+            "language_model": cell.language_model_key,
+            "recipe": dataclasses.asdict(recipe),
+        }
+
+    def _encoder(self, cell):
+        """The weights that stage three starts from."""
+        key = cell.language_model_key
+        if key is None:
+            return starting_weights(cell.task, cell.options.direction)
+        path = self.directory / "language_models" / f"{key}.npz"
+        with locked(self.directory / "locks" / key):
+            if not path.exists():
+                weights, _ = fine_tune_language_model(
+                    cell.task, cell.recipe, self._stage(key), cell.options
+                )
+                _write(path, lambda file: np.savez(file, **weights))
+            else:
+                _log.info("stage two: done before")
+            _remove_states(self._stage(key))
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+        # What ends one part does not begin the next.
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _remove_states(folder):
+    """Removes what is of no more use once the result is written."""
+    for path in folder.glob("*.npz*"):
+        path.unlink()
+
+
+def _write(path, write):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".partial")
+    with open(beside, "wb") as file:
+        write(file)
+    os.replace(beside, path)

@@ -1,0 +1,217 @@
+"""What the commands of experiments share: flags, run folders, tasks."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import time
+
+from trainers import command_line
+from trainers.recipe_files import add_recipe_flags, recipe_overrides
+from trainers.recipes import fitted_to_size, recipe_for
+from trainers.task_flags import (
+    add_task_flags,
+    check_task_flags,
+    load_dataset,
+)
+
+_log = logging.getLogger("trainers")
+
+
+def experiment_parser(command, description, seeds):
+    """Returns a parser with the flags that all experiments have."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {command}",
+        usage="%(prog)s --dataset NAME_OR_PATH [flags]",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add_task_flags(parser)
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=seeds,
+        help="times that each setting is trained, with seeds 0, 1, ...",
+    )
+    parser.add_argument("--output", help="new run folder")
+    parser.add_argument("--resume", metavar="DIR", help="run to continue")
+    add_recipe_flags(parser)
+    return parser
+
+
+def parse(parser, argv, extendable):
+    """Parses a command line.
+
+    Args:
+        parser: What `experiment_parser` returned.
+        argv: List of str.
+        extendable: Flags that may stand beside `--resume`, such as
+            `"--seeds"`.
+
+    Returns:
+        Namespace of the settings; with `--resume` those of the run, but for
+        the flags that are given.
+    """
+    arguments = parser.parse_args(argv)
+    command_line.refuse_other_flags(parser, argv, extendable)
+    if arguments.resume is None and arguments.dataset is None:
+        parser.error("--dataset is needed, unless with --resume")
+    if arguments.multi_label:
+        parser.error("--multi-label is not for experiments yet")
+    # Some of what is compared starts from scratch.
+    check_task_flags(parser, arguments, compares=True)
+    if arguments.seeds < 1:
+        parser.error(f"--seeds must be at least 1, not {arguments.seeds}")
+    return arguments
+
+
+class Experiment:
+    """A run folder, its settings, and the tasks of its seeds.
+
+    Args:
+        command: Name of the command, such as `"trainers.ablation"`.
+        arguments: Namespace that `parse` returned.
+        argv: List of str.
+        extendable: See `parse`.
+    """
+
+    def __init__(self, command, arguments, argv, extendable=()):
+        self.command = command
+        self.is_new = arguments.resume is None
+        given = vars(arguments)
+        if self.is_new:
+            self.overrides = recipe_overrides(arguments)
+            self.settings = {
+                "command": command,
+                **given,
+                "overrides": self.overrides,
+            }
+            if arguments.output is None:
+                kind = command.rpartition(".")[2]
+                moment = time.strftime("%Y%m%d-%H%M%S")
+                self.settings["output"] = f"runs/{kind}-{self.name}-{moment}"
+            command_line.check_output(self.settings["output"])
+            self.directory = pathlib.Path(self.settings["output"])
+        else:
+            self.directory, self.settings = command_line.open_run(
+                command, None, arguments.resume, None
+            )
+            self.overrides = self.settings["overrides"]
+            named = {word.split("=")[0] for word in argv}
+            for flag in named & set(extendable):
+                field = flag[2:].replace("-", "_")
+                self.settings[field] = given[field]
+        self._tasks = {}
+        self._options = None
+
+    @property
+    def name(self):
+        """Str, the data set for titles and folders."""
+        return os.path.basename(os.path.normpath(self.settings["dataset"]))
+
+    @property
+    def seeds(self):
+        """Range of the seeds."""
+        return range(self.settings["seeds"])
+
+    def open(self, **facts):
+        """Makes the run folder, or goes on in it.
+
+        Args:
+            **facts: What is known only now, JSON-serializable; see `check`.
+        """
+        if self.is_new:
+            self.settings.update(facts)
+            command_line.open_run(
+                self.command, str(self.directory), None, self.settings
+            )
+        else:
+            self.check(**facts)
+            command_line.write_json(
+                self.directory / "config.json", self.settings
+            )
+
+    def check(self, **facts):
+        """Raises `UserError` if a fact is not what it was at the start."""
+        for name, value in facts.items():
+            if self.settings[name] != json.loads(json.dumps(value)):
+                raise command_line.UserError(
+                    f"`{self.directory}`: `{name}` is not what the run was "
+                    "started with; the data set has changed. Put the old "
+                    "data back, or start a new run."
+                )
+
+    def namespace(self, seed, direction="forward", pretrained=None):
+        """Returns the settings of one classifier."""
+        settings = {
+            **self.settings,
+            "seed": seed,
+            "direction": direction,
+            "bidirectional": False,
+        }
+        if pretrained is not None:
+            settings["pretrained"] = pretrained
+        return argparse.Namespace(**settings)
+
+    def options(self, seed, direction="forward"):
+        """Returns the `RunOptions` of one classifier."""
+        if self._options is None:
+            from trainers.run_options import RunOptions
+
+            self._options = RunOptions.from_settings(self.namespace(seed))
+        # One strategy for all: models do not mix between two.
+        return dataclasses.replace(
+            self._options, seed=seed, direction=direction
+        )
+
+    def dataset(self, seed):
+        """Loads the data set as `trainers.classifier --seed` does."""
+        return load_dataset(self.namespace(seed))
+
+    def task(self, seed, direction="forward", pretrained=None):
+        """Returns a seed's `Task` and the recipe that suits it.
+
+        Prepared once: what differs between the cells of a seed is told to
+        the stages, not to the data.
+
+        Args:
+            seed: Int.
+            direction: `"forward"` or `"backward"`.
+            pretrained: Optional list of str in place of the run's.
+        """
+        from trainers.preparation import prepare_task
+
+        settings = self.namespace(seed, direction, pretrained)
+        key = (seed, direction, tuple(settings.pretrained))
+        if key not in self._tasks:
+            recipe = recipe_for(
+                settings.dataset,
+                self.overrides,
+                pretrained=settings.pretrained != ["none"],
+            )
+            task = prepare_task(self.dataset(seed), recipe, settings)
+            self._tasks[key] = task, self.fitted(recipe, task)
+        return self._tasks[key]
+
+    def fitted(self, recipe, task):
+        """Returns a recipe with epochs that suit a task's size."""
+        return fitted_to_size(
+            recipe,
+            self.settings["dataset"],
+            self.overrides,
+            len(task.train),
+            task.corpus.num_tokens,
+        )
+
+
+def with_language_model_pinned(recipe):
+    """Returns a recipe whose stage two keeps its rates.
+
+    `decay_factor` then is that of stage three alone, so that cells that
+    differ in it share stage two.
+    """
+    decay_factor = recipe.language_model_decay_factor or recipe.decay_factor
+    return dataclasses.replace(recipe, language_model_decay_factor=decay_factor)

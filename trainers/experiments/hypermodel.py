@@ -1,0 +1,135 @@
+"""The recipe as a KerasTuner `HyperModel`, and the tuner that runs it."""
+
+import dataclasses
+
+import keras_tuner
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from trainers.classifier_stage import new_classifier
+from trainers.experiments import space
+from trainers.experiments.cells import Cell
+
+
+class RecipeHyperModel(keras_tuner.HyperModel):
+    """A recipe with some of its fields to be tuned.
+
+    `build` makes the classifier of a trial, `fit` runs the recipe's stages
+    with their callbacks, as `trainers.classifier --seed` does.
+
+    Args:
+        cells: `Cells`.
+        tasks: Callable from a seed to its `Task` and `Recipe`.
+        options: Callable from a seed to its `RunOptions`.
+        point: Dict of the fields to tune, see `space.defaults`.
+    """
+
+    def __init__(self, cells, tasks, options, point):
+        super().__init__()
+        self.cells = cells
+        self.tasks = tasks
+        self.options = options
+        self.point = point
+        # KerasTuner's `build` has no argument for it.
+        self.seed = 0
+
+    def values(self, hp):
+        """Returns the fields of the recipe that a trial sets."""
+        values = space.declare(hp, self.point)
+        if "tuner/epochs" in hp.values:
+            # Hyperband: every trial begins anew, because a slanted triangle
+            # cannot be made longer afterwards.
+            values["epochs"] = int(hp.values["tuner/epochs"])
+        return values
+
+    def recipe(self, hp):
+        """Returns the recipe of a trial's hyperparameters."""
+        _, recipe = self.tasks(self.seed)
+        return dataclasses.replace(recipe, **self.values(hp))
+
+    def build(self, hp):
+        recipe = self.recipe(hp)
+        task, _ = self.tasks(self.seed)
+        return new_classifier(
+            task.architecture,
+            len(task.tokenizer.vocabulary),
+            len(task.dataset.classes),
+            recipe,
+            self.options(self.seed),
+        )
+
+    def fit(self, hp, model, *args, **kwargs):
+        task, _ = self.tasks(self.seed)
+        cell = Cell(task, self.recipe(hp), self.options(self.seed))
+        try:
+            record = self.cells.measure(cell, model)
+        except FloatingPointError as error:
+            # Rates that diverge are a result, not the end of the search.
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        except Exception as error:
+            raise keras_tuner.errors.FatalError(
+                f"A trial failed: {error}"
+            ) from error
+        return {
+            "validation_error": record["validation_error"],
+            "seconds": record["seconds"],
+        }
+
+
+class RecipeTuner(keras_tuner.Tuner):
+    """Runs each trial with several seeds, and tells TensorBoard.
+
+    Args:
+        oracle: See `oracles.new_oracle`.
+        hypermodel: `RecipeHyperModel`.
+        seeds: Iterable of ints.
+        logs: Folder of TensorBoard logs.
+        trials: `Ledger` of the trials, by their id.
+        **kwargs: See `keras_tuner.Tuner`.
+    """
+
+    def __init__(self, oracle, hypermodel, seeds, logs, trials, **kwargs):
+        self.seeds = list(seeds)
+        self.logs = logs
+        self.trials = trials
+        super().__init__(oracle, hypermodel, **kwargs)
+        if self._is_worker():
+            return
+        if oracle.is_saved:
+            oracle.reload()
+        else:
+            oracle.save()
+
+    def save(self):
+        # The tuner has no state; what the oracle has, the oracle's process
+        # saves.
+        if not self._is_worker():
+            self.oracle.save()
+
+    def run_trial(self, trial, *args, **kwargs):
+        hp = trial.hyperparameters
+        results = []
+        for seed in self.seeds:
+            self.hypermodel.seed = seed
+            model = self.hypermodel.build(hp)
+            results.append(self.hypermodel.fit(hp, model))
+            self._log(trial, seed, results[-1])
+        if self.trials.find(trial.trial_id) is None:
+            self.trials.append(
+                {
+                    "key": trial.trial_id,
+                    "values": self.hypermodel.values(hp),
+                    "errors": [each["validation_error"] for each in results],
+                }
+            )
+        return results
+
+    def _log(self, trial, seed, result):
+        name = f"trial_{trial.trial_id}/seed_{seed}"
+        values = self.hypermodel.values(trial.hyperparameters)
+        writer = tf.summary.create_file_writer(str(self.logs / name))
+        with writer.as_default(step=0):
+            hparams.hparams({**values, "seed": seed}, trial_id=name)
+            for key, value in result.items():
+                tf.summary.scalar(key, value)
+        writer.close()

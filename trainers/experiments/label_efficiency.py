@@ -1,0 +1,64 @@
+"""How many labels one learning curve needs for the error of another."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Equivalent:
+    """Labels that another method needs for the same error.
+
+    Attributes:
+        labels: Float, their number, or the end of the curve that it lies
+            beyond.
+        relation: `"about"`, `"more than"` or `"fewer than"`.
+    """
+
+    labels: float
+    relation: str
+
+    def __str__(self):
+        return f"{self.relation} {round(self.labels):,}"
+
+
+def equivalent_labels(curve, error):
+    """Returns the labels at which a learning curve reaches an error.
+
+    Interpolates the error linearly over the logarithm of the number of
+    labels, on the lowest error up to each number: a curve that rises by
+    chance does not lose what it reached.
+
+    Args:
+        curve: List of pairs of a number of labels, rising, and a mean error
+            in per cent.
+        error: Float, per cent.
+
+    Returns:
+        `Equivalent`.
+    """
+    sizes = [size for size, _ in curve]
+    reached = np.minimum.accumulate([each for _, each in curve])
+    if error > reached[0]:
+        return Equivalent(sizes[0], "fewer than")
+    if error < reached[-1]:
+        return Equivalent(sizes[-1], "more than")
+    index = int(np.argmax(reached <= error))
+    if index == 0:
+        return Equivalent(sizes[0], "about")
+    above, below = reached[index - 1], reached[index]
+    share = (above - error) / (above - below)
+    low, high = math.log(sizes[index - 1]), math.log(sizes[index])
+    return Equivalent(math.exp(low + share * (high - low)), "about")
+
+
+def sentence(method, size, other, curve, error):
+    """Says what a method's labels are worth in those of another."""
+    match = equivalent_labels(curve, error)
+    times = match.labels / size
+    return (
+        f"{method}: {size:,} labels match {match} {other} "
+        f"({'' if match.relation == 'about' else match.relation + ' '}"
+        f"{times:.2g} times as many)."
+    )

@@ -1,0 +1,126 @@
+"""KerasTuner's oracles, made so that a search can be killed at any time."""
+
+import json
+import os
+
+import keras_tuner
+import numpy as np
+from keras_tuner import oracles
+
+NAMES = ("random", "bayesian", "hyperband", "grid")
+_COMPLETED = ("COMPLETED", "FAILED")
+# Hyperband's own is 3; fine-tuning takes so few epochs that shorter trials
+# than a third of them hardly thaw every layer.
+_REDUCTION = 2
+
+
+class _Resumable:
+    """What KerasTuner 1.4 lacks to lose or repeat no trial.
+
+    Its files are written in place, so that a kill can tear them; a trial that
+    was handed out and one that was not yet, or one that has just ended, are
+    told apart only by the order of two writes. The first trial has the
+    default values.
+    """
+
+    def save(self):
+        _write(self._get_oracle_fname(), self.get_state())
+
+    def _save_trial(self, trial):
+        path = os.path.join(self._get_trial_dir(trial.trial_id), "trial.json")
+        _write(path, trial.get_state())
+
+    def reload(self):
+        super().reload()
+        # What was not handed out yet is drawn again, with the same values.
+        self.trials = {
+            trial_id: self.trials[trial_id] for trial_id in self.start_order
+        }
+        ended = set(self.end_order)
+        for trial_id, trial in self.trials.items():
+            if trial.status in _COMPLETED and trial_id not in ended:
+                self.end_order.append(trial_id)
+        # KerasTuner takes the last one first.
+        self._retry_queue = [
+            trial_id
+            for trial_id in reversed(self.start_order)
+            if self.trials[trial_id].status not in _COMPLETED
+        ]
+
+    @property
+    def is_saved(self):
+        """Whether there is a search in the folder to go on with."""
+        return os.path.exists(self._get_oracle_fname())
+
+    def _random_values(self):
+        if not self.trials:
+            return {hp.name: hp.default for hp in self.get_space().space}
+        return super()._random_values()
+
+
+class _Random(_Resumable, oracles.RandomSearchOracle):
+    pass
+
+
+class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
+    def populate_space(self, trial_id):
+        # Not the generator's state but the trial decides what is drawn, so
+        # that a search that was resumed draws the same.
+        self._random_state = np.random.RandomState(self.seed + len(self.trials))
+        return super().populate_space(trial_id)
+
+
+class _Hyperband(_Resumable, oracles.HyperbandOracle):
+    def __init__(self, *, max_trials, min_epochs, **kwargs):
+        super().__init__(factor=_REDUCTION, **kwargs)
+        self.max_trials = max_trials
+        self.min_epochs = min_epochs
+        # Which brackets there are depends on `min_epochs`.
+        self._current_bracket = self._get_num_brackets() - 1
+        self._brackets = []
+        self._start_new_bracket()
+
+
+class _Grid(_Resumable, keras_tuner.Oracle):
+    """Takes points in their order; KerasTuner's own grid cannot be resumed."""
+
+    def __init__(self, *, points, **kwargs):
+        super().__init__(**kwargs)
+        self.points = points
+
+    def populate_space(self, trial_id):
+        if len(self.trials) >= len(self.points):
+            return {"status": "STOPPED", "values": None}
+        return {"status": "RUNNING", "values": self.points[len(self.trials)]}
+
+
+def new_oracle(name, max_trials, seed, points, max_epochs, min_epochs):
+    """Returns an oracle that minimizes `validation_error`.
+
+    Args:
+        name: One of `NAMES`.
+        max_trials: Int.
+        seed: Int.
+        points: List of dicts, the grid's.
+        max_epochs: Int, Hyperband's longest trials.
+        min_epochs: Int, Hyperband's shortest trials.
+    """
+    common = {
+        "objective": keras_tuner.Objective("validation_error", "min"),
+        "max_trials": max_trials,
+        # KerasTuner takes 0 for no seed.
+        "seed": seed + 1,
+    }
+    if name == "random":
+        return _Random(**common)
+    if name == "bayesian":
+        return _Bayesian(**common)
+    if name == "grid":
+        return _Grid(points=points, **common)
+    return _Hyperband(max_epochs=max_epochs, min_epochs=min_epochs, **common)
+
+
+def _write(path, content):
+    with open(f"{path}.partial", "w") as file:
+        json.dump(content, file)
+    os.replace(f"{path}.partial", path)

@@ -1,0 +1,133 @@
+"""Plots of experiments, as PNG files."""
+
+import os
+import pathlib
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+# Okabe & Ito's, which colour-blind readers tell apart.
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#555555")
+_MARKERS = ("o", "s", "^", "D")
+_STYLE: Any = {
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def sweep(path, title, name, trials, marked=None, joined=True):
+    """Plots validation error over one tuned field, a point a seed.
+
+    Args:
+        path: Path of a PNG file.
+        title: Str.
+        name: Str, the field.
+        trials: List of pairs of the field's value and a list of errors in
+            per cent.
+        marked: Optional float, a value to mark as the paper's.
+        joined: Bool, whether a line joins the means.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.0))
+        axes = figure.add_subplot()
+        numeric = all(not isinstance(value, str) for value, _ in trials)
+        if numeric:
+            trials = sorted(trials)
+        values = [value for value, errors in trials for _ in errors]
+        errors = [error for _, errors in trials for error in errors]
+        axes.scatter(
+            values,
+            errors,
+            s=22,
+            alpha=0.55,
+            color=_COLORS[0],
+            linewidths=0,
+            label="one seed",
+        )
+        axes.plot(
+            [value for value, _ in trials],
+            [np.mean(errors) for _, errors in trials],
+            "-" if joined and numeric else "",
+            marker="_",
+            markersize=14,
+            color=_COLORS[1],
+            label="mean",
+        )
+        if marked is not None:
+            axes.axvline(
+                marked,
+                linestyle="--",
+                color=_COLORS[3],
+                label=f"{marked:g}, Howard & Ruder (2018)",
+            )
+        axes.set_title(title)
+        axes.set_xlabel(name.replace("_", " "))
+        axes.set_ylabel("validation error, %")
+        _legend(figure, columns=3)
+        _save(figure, path)
+
+
+def learning_curve(path, title, curves):
+    """Plots validation error over the number of labels, with bands.
+
+    Args:
+        path: Path of a PNG file.
+        title: Str.
+        curves: Dict from a method's name to a list of pairs of a number of
+            labels and a list of errors in per cent.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.4))
+        axes = figure.add_subplot()
+        sizes = sorted({size for curve in curves.values() for size, _ in curve})
+        for index, (method, curve) in enumerate(curves.items()):
+            at = [size for size, _ in curve]
+            color = _COLORS[index]
+            axes.plot(
+                at,
+                [np.mean(errors) for _, errors in curve],
+                marker=_MARKERS[index],
+                markersize=5,
+                color=color,
+                label=method,
+            )
+            axes.fill_between(
+                at,
+                [min(errors) for _, errors in curve],
+                [max(errors) for _, errors in curve],
+                color=color,
+                alpha=0.18,
+                linewidth=0,
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(sizes)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_title(title)
+        axes.set_xlabel("labelled texts")
+        axes.set_ylabel("validation error, %")
+        axes.set_ylim(bottom=0)
+        _legend(figure, columns=2)
+        _save(figure, path)
+
+
+def _legend(figure, columns):
+    # Beside the axes, where it covers nothing.
+    figure.legend(loc="outside lower center", ncols=columns)
+
+
+def _save(figure, path):
+    path = pathlib.Path(path)
+    beside = path.with_name(path.name + ".partial")
+    figure.savefig(beside, format="png", dpi=150)
+    os.replace(beside, path)

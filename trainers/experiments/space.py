@@ -1,0 +1,128 @@
+"""Search spaces over the fields of a recipe."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from ulmfit_tf.training.unfreezing import METHODS
+
+# Howard & Ruder (2018), section 3.2.
+PAPER_DECAY_FACTOR = 2.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Values that a field may take in a sweep.
+
+    Attributes:
+        low: Lowest value.
+        high: Highest value.
+        sampling: `"linear"` or `"log"`.
+        whole: Bool, whether values are whole numbers.
+    """
+
+    low: float
+    high: float
+    sampling: str = "linear"
+    whole: bool = False
+
+    def spread(self, count, default):
+        """Returns `count` values over the interval, one of them `default`."""
+        space = np.geomspace if self.sampling == "log" else np.linspace
+        values = space(self.low, self.high, count)
+        values[np.argmin(np.abs(values - default))] = default
+        kind = int if self.whole else rounded
+        return sorted({kind(value) for value in values})
+
+
+TUNABLE = {
+    "decay_factor": Interval(1.0, 6.0),
+    "language_model_decay_factor": Interval(1.0, 6.0),
+    "learning_rate": Interval(1e-3, 3e-2, "log"),
+    "language_model_rate": Interval(4e-4, 1.2e-2, "log"),
+    "dropout": Interval(0.2, 1.6),
+    "language_model_dropout": Interval(0.2, 1.6),
+    "cut_frac": Interval(0.02, 0.5, "log"),
+    "ratio": Interval(2.0, 128.0, "log"),
+    # The paper's unfreezing takes four epochs to reach the lowest layer.
+    "epochs": Interval(5, 50, "log", whole=True),
+    "unfreezing": METHODS,
+}
+
+
+def rounded(value):
+    """Returns a float with six significant digits.
+
+    KerasTuner's workers and chief exchange single-precision numbers: this
+    makes 2.6 of 2.5999999046, on both sides.
+    """
+    return float(f"{float(value):.6g}")
+
+
+def defaults(names, recipe):
+    """Returns the first point of a sweep: the recipe's, with the paper's 2.6.
+
+    Args:
+        names: Fields to tune, keys of `TUNABLE`.
+        recipe: `Recipe`.
+    """
+    point = {name: getattr(recipe, name) for name in names}
+    for name in ("decay_factor", "language_model_decay_factor"):
+        if name in point:
+            point[name] = PAPER_DECAY_FACTOR
+    return point
+
+
+def declare(hyperparameters, point):
+    """Declares the fields of a sweep and returns their values in a trial.
+
+    Args:
+        hyperparameters: `keras_tuner.HyperParameters`.
+        point: Dict that `defaults` returned.
+    """
+    values = {}
+    for name, default in point.items():
+        field = TUNABLE[name]
+        if not isinstance(field, Interval):
+            value = hyperparameters.Choice(name, list(field), default=default)
+        elif field.whole:
+            value = hyperparameters.Int(
+                name, field.low, field.high, default=default
+            )
+        else:
+            value = rounded(
+                hyperparameters.Float(
+                    name,
+                    field.low,
+                    field.high,
+                    sampling=field.sampling,
+                    default=default,
+                )
+            )
+        values[name] = value
+    return values
+
+
+def grid(point, count):
+    """Returns at most `count` points of a grid, `point` first.
+
+    Args:
+        point: Dict that `defaults` returned.
+        count: Int. With several fields each takes the number of values whose
+            product comes closest from below, at least two.
+    """
+    fields = [TUNABLE[name] for name in point]
+    # The small term undoes rounding: 27 ** (1 / 3) is 3.0000000000000004
+    # or 2.9999999999999996.
+    each = max(2, int(count ** (1 / len(fields)) + 1e-9))
+    values = [
+        field.spread(each, default) if isinstance(field, Interval) else field
+        for field, default in zip(fields, point.values(), strict=True)
+    ]
+    points = [
+        dict(zip(point, combination, strict=True))
+        for combination in itertools.product(*values)
+    ]
+    others = [each for each in points if each != point]
+    return [point, *others][:count]

@@ -1,0 +1,82 @@
+"""Result tables, as Markdown for readers and CSV for programs."""
+
+import csv
+import io
+import os
+import pathlib
+
+
+def write_table(stem, title, columns, rows, notes=()):
+    """Writes `stem.md` and `stem.csv`, each whole or not at all.
+
+    Args:
+        stem: Path without suffix.
+        title: Str.
+        columns: Dict from a row's keys to what readers see; the CSV file has
+            the keys.
+        rows: List of dicts. Numbers show with two decimals in Markdown, what
+            is missing as a dash.
+        notes: Iterable of str, paragraphs below the table.
+    """
+    stem = pathlib.Path(stem)
+    lines = [
+        f"# {title}",
+        "",
+        _line(columns.values()),
+        _line("---" for _ in columns),
+        *(_line(_shown(row.get(key)) for key in columns) for row in rows),
+    ]
+    for note in notes:
+        lines += ["", note]
+    _write(stem.with_suffix(".md"), "\n".join(lines) + "\n")
+    content = io.StringIO()
+    writer = csv.DictWriter(
+        content, columns, extrasaction="ignore", lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(stem.with_suffix(".csv"), content.getvalue())
+
+
+def summary(errors):
+    """Returns the columns `mean`, `lowest`, `highest`, `seeds` of errors.
+
+    Args:
+        errors: List of floats, per cent, one a seed; it may be empty.
+    """
+    if not errors:
+        return {"seeds": 0}
+    return {
+        "mean": round(sum(errors) / len(errors), 4),
+        "lowest": min(errors),
+        "highest": max(errors),
+        "seeds": len(errors),
+        "errors": " ".join(f"{error:.4g}" for error in errors),
+    }
+
+
+SUMMARY_COLUMNS = {
+    "mean": "mean",
+    "lowest": "lowest",
+    "highest": "highest",
+    "seeds": "seeds",
+    "errors": "each seed",
+}
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _shown(value):
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return str(value).replace("|", "\\|")
+
+
+def _write(path, content):
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(content, encoding="utf-8")
+    os.replace(beside, path)

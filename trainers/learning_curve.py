@@ -1,0 +1,344 @@
+"""How few labels are enough? Validation error over the number of labels.
+
+python -m trainers.learning_curve --dataset imdb --sizes 50,100,200,500,1000
+"""
+
+import dataclasses
+import hashlib
+import logging
+import time
+
+import numpy as np
+
+from trainers import command_line
+from trainers.command_line import UserError
+from trainers.experiments.command import (
+    Experiment,
+    experiment_parser,
+    parse,
+)
+
+_NAME = "trainers.learning_curve"
+_EXTENDABLE = ("--seeds",)
+_log = logging.getLogger("trainers")
+
+METHODS = {
+    "supervised": "ULMFiT, supervised",
+    "semi-supervised": "ULMFiT, with unlabelled texts",
+    "from-scratch": "from scratch",
+    "linear": "TF-IDF + linear SVM",
+}
+# Every run is measured on the same texts; seeds vary the rest.
+_SPLIT_SEED = 0
+
+
+def parse_arguments(argv):
+    parser = experiment_parser(_NAME, __doc__.splitlines()[0], seeds=3)
+    add = parser.add_argument
+    add(
+        "--sizes",
+        default="50,100,200,500,1000",
+        metavar="N,...",
+        help="numbers of labels",
+    )
+    add(
+        "--methods",
+        default=",".join(METHODS),
+        metavar="METHOD,...",
+        help="what to compare",
+    )
+    add(
+        "--unlabelled-limit",
+        type=int,
+        help="texts without a label that are used at most, drawn by the seed",
+    )
+    return parse(parser, argv, _EXTENDABLE)
+
+
+def main(argv):
+    """Trains what is missing; writes table and plot after each seed."""
+    started = time.monotonic()
+    arguments = parse_arguments(argv)
+    experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
+    curve = _LearningCurve(experiment)
+    experiment.open(data=curve.fingerprint)
+    for seed in experiment.seeds:
+        for size in curve.sizes:
+            for method in curve.methods:
+                _log.info("%s, %d labels, seed %d", method, size, seed)
+                curve.measure(method, size, seed)
+                figures = curve.write()
+    figures = curve.write()
+    figures["seconds"] = round(time.monotonic() - started, 1)
+    command_line.write_json(experiment.directory / "metrics.json", figures)
+    return figures
+
+
+class _LearningCurve:
+    """The cells of a learning curve.
+
+    Raises:
+        UserError: If a setting does not fit.
+        DataError: If the data have too few examples.
+    """
+
+    def __init__(self, experiment):
+        from trainers.experiments.cells import Cells
+        from trainers.experiments.ledger import Ledger
+
+        self.experiment = experiment
+        settings = experiment.settings
+        self.sizes = _sizes(settings["sizes"])
+        self.methods = _methods(settings["methods"])
+        limit = settings["unlabelled_limit"]
+        if limit is not None and limit < 0:
+            raise UserError(
+                f"`--unlabelled-limit` must be at least 0. Received: {limit}."
+            )
+        self.limit = limit
+        self.errors = {}
+        recipe = self._recipe("supervised")
+        if recipe.early_stopping:
+            raise UserError(
+                "`--early-stopping` looks at labels beyond those that a "
+                "learning curve counts. Leave it out."
+            )
+        split = experiment.dataset(_SPLIT_SEED).split_validation(
+            recipe.validation_fraction, _SPLIT_SEED
+        )
+        self.pool, self.validation_texts, self.validation_labels = split
+        for size in self.sizes:
+            # Raises for a number that the data do not have.
+            self.pool.limit_labels(size, 0)
+        if set(self.methods) - {"linear"}:
+            # The smallest task has all that can be wrong with a setting.
+            method = next(each for each in self.methods if each != "linear")
+            self._cell(method, self.sizes[0], 0)
+        self.cells = Cells(experiment.directory)
+        self.results = Ledger(experiment.directory / "results.jsonl")
+
+    @property
+    def fingerprint(self):
+        """Str that differs if the texts or labels do."""
+        digest = hashlib.sha256()
+        for texts, labels in (
+            (self.pool.train_texts, self.pool.train_labels),
+            (self.validation_texts, self.validation_labels),
+            (self.pool.unlabelled_texts, np.zeros(0)),
+        ):
+            for text in texts:
+                digest.update(text.encode(errors="replace") + b"\0")
+            digest.update(np.asarray(labels, "int32").tobytes())
+        return digest.hexdigest()
+
+    def measure(self, method, size, seed):
+        """Trains and measures a cell, unless it was done before."""
+        key = f"{method} {size} {seed}"
+        result = self.results.find(key)
+        if result is None:
+            error = (
+                self._linear_error(size, seed)
+                if method == "linear"
+                else self._trained_error(method, size, seed)
+            )
+            result = {"key": key, "validation_error": error}
+            self.results.append(result)
+        errors = self.errors.setdefault((method, size), [])
+        errors.append(result["validation_error"])
+
+    def _trained_error(self, method, size, seed):
+        record = self.cells.measure(self._cell(method, size, seed))
+        return record["validation_error"]
+
+    def _linear_error(self, size, seed):
+        from trainers.experiments.linear import linear_error
+
+        dataset = self._labelled(size, seed)
+        error = linear_error(
+            dataset.train_texts,
+            dataset.train_labels,
+            self.validation_texts,
+            self.validation_labels,
+        )
+        return round(error, 4)
+
+    def _labelled(self, size, seed):
+        """The data set with `size` labels; smaller sets lie within larger.
+
+        So, with a limit on the texts without a label, all sizes have the same
+        texts, and share a language model.
+        """
+        largest = self.pool.limit_labels(self.sizes[-1], seed)
+        unlabelled = largest.unlabelled_texts
+        if self.limit is not None and self.limit < len(unlabelled):
+            chosen = np.random.default_rng(seed).choice(
+                len(unlabelled), self.limit, replace=False
+            )
+            unlabelled = [unlabelled[i] for i in np.sort(chosen)]
+        largest = dataclasses.replace(largest, unlabelled_texts=unlabelled)
+        return largest.limit_labels(size, seed)
+
+    def _recipe(self, method):
+        from trainers.recipes import recipe_for
+
+        settings = self.experiment.settings
+        scratch = method == "from-scratch"
+        recipe = recipe_for(
+            settings["dataset"],
+            self.experiment.overrides,
+            pretrained=not scratch and settings["pretrained"] != ["none"],
+        )
+        if scratch:
+            recipe = dataclasses.replace(recipe, language_model_epochs=0)
+        return recipe
+
+    def _cell(self, method, size, seed):
+        from trainers.experiments.cells import Cell
+        from trainers.preparation import prepare_split_task
+
+        dataset = self._labelled(size, seed)
+        if method != "semi-supervised":
+            dataset = dataclasses.replace(dataset, unlabelled_texts=[])
+        pretrained = ["none"] if method == "from-scratch" else None
+        recipe = self._recipe(method)
+        task = prepare_split_task(
+            dataset,
+            self.validation_texts,
+            self.validation_labels,
+            recipe,
+            self.experiment.namespace(seed, pretrained=pretrained),
+        )
+        # In an order that does not tell which texts have a label, so that
+        # all sizes share stage two.
+        order = sorted(
+            range(len(task.corpus)), key=lambda i: task.corpus[i].tobytes()
+        )
+        task = dataclasses.replace(task, corpus=task.corpus.select(order))
+        return Cell(
+            task,
+            self.experiment.fitted(recipe, task),
+            self.experiment.options(seed),
+            # No label but those that count is looked at.
+            validate=False,
+        )
+
+    def write(self):
+        """Writes table and plot of what there is; returns the figures."""
+        from trainers.experiments import plots, tables
+
+        directory = self.experiment.directory
+        name = self.experiment.name
+        rows = [
+            {
+                "method": METHODS[method],
+                "labels": size,
+                **tables.summary(self.errors[method, size]),
+            }
+            for method in self.methods
+            for size in self.sizes
+            if (method, size) in self.errors
+        ]
+        curves = {
+            METHODS[method]: [
+                (size, self.errors[method, size])
+                for size in self.sizes
+                if (method, size) in self.errors
+            ]
+            for method in self.methods
+        }
+        curves = {method: curve for method, curve in curves.items() if curve}
+        sentences = self._sentences(curves)
+        tables.write_table(
+            directory / "learning_curve",
+            f"{name}: validation error over the number of labels",
+            {
+                "method": "method",
+                "labels": "labels",
+                **tables.SUMMARY_COLUMNS,
+            },
+            rows,
+            [*sentences, *self._notes()],
+        )
+        plots.learning_curve(
+            directory / "learning_curve.png",
+            f"{name}, mean and range of seeds",
+            curves,
+        )
+        return {
+            "dataset": self.experiment.settings["dataset"],
+            "sentences": sentences,
+            "run_dir": str(directory),
+            "table": str(directory / "learning_curve.md"),
+            "plot": str(directory / "learning_curve.png"),
+        }
+
+    def _sentences(self, curves):
+        from trainers.experiments.label_efficiency import sentence
+
+        scratch = [
+            (size, float(np.mean(errors)))
+            for size, errors in curves.get(METHODS["from-scratch"], ())
+        ]
+        if not scratch:
+            return []
+        # The paper tells it of 100 labels (section 5, "Low-shot learning").
+        size = min(self.sizes, key=lambda each: abs(each - 100))
+        return [
+            sentence(
+                METHODS[method],
+                size,
+                METHODS["from-scratch"],
+                scratch,
+                float(np.mean(self.errors[method, size])),
+            )
+            for method in ("supervised", "semi-supervised")
+            if (method, size) in self.errors
+        ]
+
+    def _notes(self):
+        unlabelled = len(self.pool.unlabelled_texts)
+        total = len(self.pool.train_texts) + unlabelled
+        limit = (
+            ""
+            if self.limit is None
+            else f", of which at most {self.limit:,} beyond the "
+            f"{self.sizes[-1]:,} of the largest size are used, drawn by the "
+            "seed"
+        )
+        return [
+            f"Errors in %, on the same {len(self.validation_texts):,} texts "
+            "throughout, which stages two and three never see. There are "
+            f"{total:,} texts to fine-tune the language model on{limit}. From "
+            "scratch: no pretraining and no fine-tuning of a language model, "
+            "with the recipe for that case. Labels that one method matches "
+            "in another's are interpolated over the logarithm of their "
+            "number."
+        ]
+
+
+def _sizes(text):
+    try:
+        sizes = sorted({int(part) for part in text.split(",") if part})
+    except ValueError:
+        sizes = []
+    if not sizes or sizes[0] < 1:
+        raise UserError(
+            "`--sizes` takes numbers of labels, separated by commas, such as "
+            f"50,100,200. Received: {text}."
+        )
+    return sizes
+
+
+def _methods(text):
+    names = [name for name in text.split(",") if name]
+    wrong = [name for name in names if name not in METHODS]
+    if wrong or not names:
+        raise UserError(
+            "`--methods` takes some of these, separated by commas: "
+            f"{', '.join(METHODS)}. Received: {text}."
+        )
+    return [method for method in METHODS if method in names]
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,109 @@
+"""Stages two and three of a prepared task, and the classifier they make."""
+
+import dataclasses
+
+from trainers.classifier_stage import train_classifier
+from trainers.language_model_recipe import LanguageModelRecipe
+from trainers.language_model_stage import train_language_model
+from trainers.task_text import weights_for
+from trainers.thresholds import undecided
+from ulmfit_tf import pretrained
+from ulmfit_tf.data.chunks import CHUNK_LENGTH
+
+
+def starting_weights(task, direction):
+    """Returns the pretrained weights for a task's words, or `None`."""
+    language_model = task.language_models[direction]
+    if language_model is None:
+        return None
+    return weights_for(language_model, task.tokenizer.vocabulary)
+
+
+def fine_tune_language_model(task, recipe, directory, options):
+    """Runs stage two on all of a task's text.
+
+    Args:
+        task: `Task`.
+        recipe: `Recipe`.
+        directory: Folder for the training state and TensorBoard logs.
+        options: `RunOptions`.
+
+    Returns:
+        `(weights, records)`, see `train_language_model`.
+    """
+    return train_language_model(
+        task.architecture,
+        task.tokenizer,
+        starting_weights(task, options.direction),
+        task.corpus,
+        None,
+        language_model_recipe(task, recipe, options.direction),
+        directory,
+        options,
+    )
+
+
+def fine_tune_classifier(
+    task, recipe, encoder, directory, options, model=None, validate=True
+):
+    """Runs stage three on a task's labelled texts.
+
+    Args:
+        task: `Task`.
+        recipe: `Recipe`.
+        encoder: Dict of arrays of stage two, or `None`.
+        directory: Folder for the training state and TensorBoard logs.
+        options: `RunOptions`.
+        model: Optional, what `new_classifier` returned for these arguments.
+        validate: Bool, whether to measure the validation split each epoch.
+
+    Returns:
+        `(weights, records)`, see `train_classifier`.
+    """
+    return train_classifier(
+        task.architecture,
+        len(task.tokenizer.vocabulary),
+        len(task.dataset.classes),
+        task.dataset.task_type,
+        encoder,
+        (task.train, task.dataset.train_labels),
+        (task.validation, task.validation_labels) if validate else None,
+        recipe,
+        directory,
+        options,
+        model,
+    )
+
+
+def trained_classifier(task, recipe, weights, seed):
+    """Returns the `TrainedClassifier` of the weights of each direction."""
+    return pretrained.TrainedClassifier(
+        task.dataset.classes,
+        task.tokenizer,
+        {
+            "architecture": dataclasses.asdict(task.architecture),
+            "head_units": recipe.head_units,
+            "pooled_length": recipe.pooled_length,
+            "chunk_length": CHUNK_LENGTH,
+        },
+        weights,
+        {"dataset": task.dataset.name, "seed": seed},
+        undecided(task.dataset),
+    )
+
+
+def language_model_recipe(task, recipe, direction):
+    """Returns what a recipe says of stage two."""
+    is_pretrained = task.language_models[direction] is not None
+    decay_factor = recipe.language_model_decay_factor or recipe.decay_factor
+    return LanguageModelRecipe(
+        epochs=recipe.language_model_epochs,
+        max_steps=recipe.language_model_steps,
+        batch_size=recipe.language_model_batch_size,
+        learning_rate=recipe.language_model_rate,
+        # New weights have nothing to preserve in the lower layers.
+        decay_factor=decay_factor if is_pretrained else 1.0,
+        cut_frac=recipe.cut_frac,
+        ratio=recipe.language_model_ratio,
+        dropout_multiplier=recipe.language_model_dropout,
+    )

@@ -1,0 +1,108 @@
+"""What every command that trains classifiers is told of its data."""
+
+from trainers import command_line
+
+
+def add_task_flags(parser):
+    """Adds the flags of the data, of what to start from, of the hardware."""
+    add = parser.add_argument
+    add("--dataset", help="registered name, tfds:NAME, file or folder")
+    add("--data-dir", help="where data is looked for first")
+    add("--text-column", help="column of a CSV, TSV or JSONL file")
+    add(
+        "--label-column",
+        action="append",
+        metavar="NAME",
+        help="column of a CSV, TSV or JSONL file; with --multi-label also "
+        "several columns of 0 and 1: a,b,c",
+    )
+    add(
+        "--multi-label",
+        action="store_true",
+        help="a text has any number of labels",
+    )
+    add(
+        "--label-separator",
+        default="|",
+        help="between the labels of one column, with --multi-label",
+    )
+    add(
+        "--pretrained",
+        nargs="+",
+        default=["compact"],
+        metavar="NAME_OR_DIR",
+        help="language model to start from, or none",
+    )
+    add(
+        "--preset",
+        help="sizes, with --pretrained none; compact, unless given",
+    )
+    add(
+        "--test-fraction",
+        type=float,
+        default=0.1,
+        help="held out for the test of data without a test split; 0: none",
+    )
+    add(
+        "--tokenizer",
+        choices=("word", "sentencepiece"),
+        help="with --pretrained none; word, unless given",
+    )
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=120.0,
+        help="time between saved training states",
+    )
+
+
+def check_task_flags(parser, arguments, compares=False):
+    """Sets defaults, or ends if flags contradict each other.
+
+    Args:
+        parser: What the flags were added to.
+        arguments: Namespace that it returned.
+        compares: Bool, whether the command also trains models from scratch
+            where it is told of a pretrained one.
+    """
+    if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
+        parser.error("--pretrained takes names and folders, or none alone")
+    for name, default in (("preset", "compact"), ("tokenizer", "word")):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+        elif arguments.pretrained != ["none"] and not compares:
+            parser.error(
+                f"--{name} is for a model from scratch; a pretrained one "
+                "brings its own. Add --pretrained none, or leave it out"
+            )
+
+
+def load_dataset(settings):
+    """Loads the data set that a command line names.
+
+    Args:
+        settings: Namespace with `seed`, optionally `num_labels`, and the
+            flags of `add_task_flags`.
+
+    Raises:
+        UserError: If the seed is out of range.
+        DataError: If the data cannot be read.
+    """
+    command_line.check_seed(settings.seed)
+    from ulmfit_tf import data
+
+    dataset = data.load_dataset(
+        settings.dataset,
+        data_dir=settings.data_dir,
+        text_column=settings.text_column,
+        label_column=settings.label_column,
+        test_fraction=settings.test_fraction,
+        seed=settings.seed,
+        multi_label=settings.multi_label,
+        label_separator=settings.label_separator,
+    )
+    if getattr(settings, "num_labels", None) is not None:
+        dataset = dataset.limit_labels(settings.num_labels, seed=settings.seed)
+    return dataset

@@ -1,0 +1,285 @@
+"""Searches for a better recipe on the validation split, with KerasTuner.
+
+python -m trainers.tune --dataset trec6 --max-trials 8 --oracle grid
+
+Several workers: start this command once more for each, with the same
+`--output`, and KerasTuner's variables in the environment: the chief, which
+trains nothing, has `KERASTUNER_TUNER_ID=chief`, each worker an id of its own,
+and all `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, where the chief
+listens.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import time
+
+from trainers import command_line
+from trainers.command_line import UserError
+from trainers.experiments.command import (
+    Experiment,
+    experiment_parser,
+    parse,
+    with_language_model_pinned,
+)
+
+_NAME = "trainers.tune"
+_EXTENDABLE = ("--max-trials",)
+_VARIABLES = (
+    "KERASTUNER_TUNER_ID",
+    "KERASTUNER_ORACLE_IP",
+    "KERASTUNER_ORACLE_PORT",
+)
+# How long a worker waits for the chief's run folder.
+_PATIENCE_SECONDS = 600
+_log = logging.getLogger("trainers")
+
+
+def parse_arguments(argv):
+    parser = experiment_parser(_NAME, "Tunes a recipe.", seeds=3)
+    add = parser.add_argument
+    add("--max-trials", type=int, default=10, help="recipes to try at most")
+    add(
+        "--oracle",
+        default="random",
+        choices=("random", "bayesian", "hyperband", "grid"),
+        help="what chooses the recipes to try",
+    )
+    add(
+        "--tune",
+        default="decay_factor",
+        metavar="FIELD,...",
+        help="fields of the recipe",
+    )
+    arguments = parse(parser, argv, _EXTENDABLE)
+    if arguments.max_trials < 1:
+        parser.error("--max-trials must be at least 1")
+    return arguments
+
+
+def main(argv):
+    arguments = parse_arguments(argv)
+    role = _role(arguments)
+    if role == "worker":
+        arguments.resume = _wait_for_folder(arguments)
+    experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
+    settings = experiment.settings
+    names = _fields(settings)
+
+    started = time.monotonic()
+
+    def tasks(seed):
+        task, recipe = experiment.task(seed)
+        return task, with_language_model_pinned(recipe)
+
+    task, recipe = tasks(0)
+    from trainers.experiments import space
+
+    point = space.defaults(names, recipe)
+    _check_unfreezing(names, recipe, task)
+    if experiment.is_new:
+        settings["points"] = space.grid(point, settings["max_trials"])
+    facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
+    if role == "worker":
+        experiment.check(**facts)
+    else:
+        experiment.open(**facts)
+    # KerasTuner prints; standard output is for the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        tuner = _tuner(experiment, tasks, point)
+        tuner.search(verbose=0)
+    if role == "worker":
+        return {
+            "run_dir": str(experiment.directory),
+            "worker": os.environ["KERASTUNER_TUNER_ID"],
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    figures = _summarize(experiment, point, recipe)
+    figures["seconds"] = round(time.monotonic() - started, 1)
+    command_line.write_json(experiment.directory / "metrics.json", figures)
+    return figures
+
+
+def _role(arguments):
+    """Returns `"alone"`, `"chief"` or `"worker"`."""
+    given = [name for name in _VARIABLES if os.environ.get(name)]
+    if not given:
+        return "alone"
+    missing = sorted(set(_VARIABLES) - set(given))
+    if missing:
+        raise UserError(
+            f"The environment has {', '.join(given)} but not "
+            f"{', '.join(missing)}. KerasTuner's parallel workers need all "
+            "three; to tune in one process, unset them."
+        )
+    if arguments.output is None and arguments.resume is None:
+        raise UserError(
+            "Parallel workers share a run folder. Give the chief and all "
+            "workers the same `--output DIR`."
+        )
+    # As KerasTuner tells them apart.
+    is_chief = "chief" in os.environ["KERASTUNER_TUNER_ID"]
+    return "chief" if is_chief else "worker"
+
+
+def _wait_for_folder(arguments):
+    directory = arguments.resume or arguments.output
+    config = os.path.join(directory, "config.json")
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not os.path.exists(config):
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"There is no run in `{directory}` to work for after "
+                f"{_PATIENCE_SECONDS} seconds. Start the chief, with "
+                f"KERASTUNER_TUNER_ID=chief and `--output {directory}`."
+            )
+        time.sleep(1)
+    return directory
+
+
+def _fields(settings):
+    from trainers.experiments.space import TUNABLE
+
+    names = [name for name in settings["tune"].split(",") if name]
+    wrong = [name for name in names if name not in TUNABLE]
+    if wrong or not names or len(set(names)) < len(names):
+        raise UserError(
+            "`--tune` takes fields of the recipe, separated by commas, of: "
+            f"{', '.join(TUNABLE)}. Received: {settings['tune']}."
+        )
+    if settings["oracle"] == "hyperband" and "epochs" in names:
+        raise UserError(
+            "`--oracle hyperband` chooses the epochs itself; leave `epochs` "
+            "out of `--tune`, and give the longest training as `--epochs`."
+        )
+    return names
+
+
+def _check_unfreezing(names, recipe, task):
+    """Raises if a method to try takes more epochs than there are."""
+    if "unfreezing" not in names or "epochs" in names:
+        return
+    from ulmfit_tf.training.unfreezing import METHODS
+
+    for method in METHODS:
+        needed = _fewest_epochs(method, task)
+        if needed > recipe.epochs:
+            raise UserError(
+                f"`--tune unfreezing` tries {method}, which takes {needed} "
+                f"epochs or more. Received: {recipe.epochs}. Give more "
+                "`--epochs`."
+            )
+
+
+def _fewest_epochs(method, task):
+    from ulmfit_tf import training
+
+    # Groups: the embedding, each LSTM layer, the head.
+    num_groups = task.architecture.num_layers + 2
+    epochs = 1
+    while True:
+        try:
+            training.unfreezing_stages(method, num_groups, epochs)
+        except ValueError:
+            epochs += 1
+        else:
+            return epochs
+
+
+def _tuner(experiment, tasks, point):
+    from trainers.experiments.cells import Cells
+    from trainers.experiments.hypermodel import RecipeHyperModel, RecipeTuner
+    from trainers.experiments.ledger import Ledger
+    from trainers.experiments.oracles import new_oracle
+
+    settings, directory = experiment.settings, experiment.directory
+    task, recipe = tasks(0)
+    oracle = new_oracle(
+        settings["oracle"],
+        settings["max_trials"],
+        seed=0,
+        points=settings["points"],
+        max_epochs=recipe.epochs,
+        min_epochs=_fewest_epochs(recipe.unfreezing, task),
+    )
+    hypermodel = RecipeHyperModel(
+        Cells(directory), tasks, experiment.options, point
+    )
+    return RecipeTuner(
+        oracle,
+        hypermodel,
+        experiment.seeds,
+        directory / "logs",
+        Ledger(directory / "trials.jsonl"),
+        directory=str(directory),
+        project_name="search",
+    )
+
+
+def _summarize(experiment, point, recipe):
+    """Writes table, plot and the best recipe; returns the final figures."""
+    from trainers.experiments import plots, space, tables
+    from trainers.experiments.ledger import Ledger
+    from trainers.recipe_files import write_recipe
+
+    directory, settings = experiment.directory, experiment.settings
+    trials = Ledger(directory / "trials.jsonl").records()
+    if not trials:
+        raise RuntimeError(
+            "No trial came to an end; each trial's `message` in "
+            f"{directory / 'search'} says why."
+        )
+    rows = [
+        {
+            "trial": int(key),
+            **trial["values"],
+            **tables.summary(trial["errors"]),
+        }
+        for key, trial in trials.items()
+    ]
+    rows.sort(key=lambda row: (row["mean"], row["trial"]))
+    best = rows[0]
+    names = list(next(iter(trials.values()))["values"])
+    title = f"{experiment.name}: {settings['oracle']} search"
+    tables.write_table(
+        directory / "trials",
+        f"{title}, validation error in %",
+        {
+            "trial": "trial",
+            **{name: name.replace("_", " ") for name in names},
+            **tables.SUMMARY_COLUMNS,
+        },
+        rows,
+        ["Best first. Settings: config.json."],
+    )
+    for name in point:
+        plots.sweep(
+            directory / f"{name}.png",
+            title,
+            name,
+            [(t["values"][name], t["errors"]) for t in trials.values()],
+            marked=(
+                space.PAPER_DECAY_FACTOR
+                if name.endswith("decay_factor")
+                else None
+            ),
+            joined=len(point) == 1,
+        )
+    chosen = {name: best[name] for name in names}
+    write_recipe(
+        directory / "best_recipe.json", dataclasses.replace(recipe, **chosen)
+    )
+    return {
+        "dataset": settings["dataset"],
+        "validation_error": best["mean"],
+        **chosen,
+        "trials": len(trials),
+        "run_dir": str(directory),
+        "best_recipe": str(directory / "best_recipe.json"),
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main)
