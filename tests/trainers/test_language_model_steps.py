@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from trainers import command_line, language_model
-from trainers.language_model_stage import LanguageModelRecipe, stable_until
+from trainers.language_model_recipe import LanguageModelRecipe
+from trainers.language_model_stage import stable_until
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
 # 40 windows of 67 tokens or so in each of four streams.
