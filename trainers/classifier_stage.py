@@ -125,6 +125,7 @@ def train_classifier(
             f"{options.direction} classifier",
             state,
             total_steps,
+            batches.dataset,
         ),
         keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
     ]

@@ -109,6 +109,7 @@ def train_language_model(
                 f"{options.direction} language model",
                 state,
                 total_steps,
+                stream.dataset,
                 tokens_per_step=tokens,
             ),
             Throughput(tokens, state, directory / "logs" / "train"),

@@ -19,20 +19,28 @@ class Progress(keras.callbacks.Callback):
         stage: Str, name of the stage.
         state: `TrainingState`, which knows the step.
         total_steps: Int, steps of the whole stage.
+        batches: Callable from a step to the data set that starts there, to
+            tell how long a step's batch takes to make.
         tokens_per_step: Optional float; logs tokens a second.
     """
 
-    def __init__(self, stage, state, total_steps, tokens_per_step=None):
+    def __init__(
+        self, stage, state, total_steps, batches, tokens_per_step=None
+    ):
         super().__init__()
         self.stage = stage
         self.state = state
         self.total_steps = total_steps
+        self.batches = batches
         self.tokens_per_step = tokens_per_step
+        self._batch_seconds = None
 
     def on_train_begin(self, logs=None):
         self._since = self._logged_at = time.monotonic()
         # The state counts a step after this callback has seen it.
         self._first_step = self.state.step
+        if self._batch_seconds is None:
+            self._batch_seconds = seconds_a_batch(self.batches(self.state.step))
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -54,6 +62,8 @@ class Progress(keras.callbacks.Callback):
             pace = (now - self._since) / (step - self._first_step)
             if self.tokens_per_step:
                 parts.append(f"{self.tokens_per_step / pace:,.0f} tokens/s")
+            # Made while the step before is computed, so hidden below 100 %.
+            parts.append(f"input {100 * self._batch_seconds / pace:.1f} %")
             minutes = pace * (self.total_steps - step) / 60
             parts.append(f"{minutes:.1f} min left")
         figures = [
@@ -63,6 +73,21 @@ class Progress(keras.callbacks.Callback):
         ]
         parts += [*event, *figures]
         _log.info("%s: %s", self.stage, ", ".join(parts))
+
+
+def seconds_a_batch(dataset, num_batches=20):
+    """Returns the time that a data set takes for a batch, by itself.
+
+    Args:
+        dataset: `tf.data.Dataset` of at least two batches.
+        num_batches: Int, batches to time; the first one, which also starts
+            the pipeline, is not among them.
+    """
+    iterator = iter(dataset.take(num_batches + 1))
+    next(iterator)
+    began = time.monotonic()
+    count = sum(1 for _ in iterator)
+    return (time.monotonic() - began) / max(1, count)
 
 
 class Throughput(keras.callbacks.Callback):

@@ -5,21 +5,26 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainers import command_line, language_model
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import stable_until
+from trainers.run_options import RunOptions
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
 # 40 windows of 67 tokens or so in each of four streams.
 TRAIN = TokenizedCorpus.from_documents([np.arange(4 * 40 * 68)])
 VALIDATION = TokenizedCorpus.from_documents([np.arange(500)])
 RECIPE = LanguageModelRecipe(epochs=5, batch_size=4, schedule="stable")
+OPTIONS = RunOptions(
+    "forward", 0, "float32", tf.distribute.get_strategy(), 120.0
+)
 
 
 def falls_at(**changes):
     recipe = dataclasses.replace(RECIPE, **changes)
-    return stable_until(recipe, TRAIN, VALIDATION, replicas=1)
+    return stable_until(recipe, TRAIN, VALIDATION, OPTIONS)
 
 
 def test_the_rate_falls_over_the_last_fifth_of_the_steps_taken():
@@ -51,7 +56,7 @@ def run_at(tmp_path):
 
 def change(directory, max_steps):
     return language_model._with_max_steps(
-        directory, RECIPE, max_steps, TRAIN, VALIDATION, 1
+        directory, RECIPE, max_steps, TRAIN, VALIDATION, OPTIONS
     )
 
 

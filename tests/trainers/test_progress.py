@@ -1,0 +1,53 @@
+"""What a training stage says of its progress."""
+
+import logging
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers.progress import Progress, seconds_a_batch
+from ulmfit_tf.training import TrainingState, resumable_fit
+
+SLOW = 0.02
+
+
+def slow_batches(step=0):
+    def generate():
+        while True:
+            time.sleep(SLOW)
+            yield np.ones((2, 3), "float32"), np.ones((2, 1), "float32")
+
+    signature = (tf.TensorSpec((2, 3)), tf.TensorSpec((2, 1)))
+    return tf.data.Dataset.from_generator(generate, output_signature=signature)
+
+
+def test_the_time_of_a_batch_is_that_of_its_making():
+    assert SLOW < seconds_a_batch(slow_batches(), 5) < 10 * SLOW
+
+
+def test_a_data_set_that_ends_early_is_timed_as_far_as_it_goes():
+    assert seconds_a_batch(slow_batches().take(2)) > SLOW
+
+
+def test_lines_give_step_share_of_the_input_and_metrics(tmp_path, caplog):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    state = TrainingState(tmp_path / "state.npz")
+    with caplog.at_level(logging.INFO, "trainers"):
+        resumable_fit(
+            model,
+            slow_batches,
+            4,
+            2,
+            state,
+            callbacks=[Progress("stage", state, 8, slow_batches, 10.0)],
+        )
+    line = caplog.messages[-1]
+    assert line.startswith("stage: step 8/8, ")
+    assert "tokens/s" in line and "epoch 2 done" in line and "loss" in line
+    share = float(line.split("input ")[1].split(" %")[0])
+    # Nothing but waiting for data takes time here.
+    assert share == pytest.approx(100, abs=60)
