@@ -109,22 +109,13 @@ def train_classifier(
         directory / "training_state.npz", options.checkpoint_seconds
     )
     variables = models.classifier_weights(model)
-    total_steps = recipe.epochs * batches.steps_per_epoch
-    callbacks = []
-    if recipe.averaged_part:
-        with options.strategy.scope():
-            averaging = training.TailAveraging(
-                variables, state, total_steps, recipe.averaged_part
-            )
-        variables = averaging.averages
-        callbacks.append(averaging)
-    callbacks += [
+    callbacks = [
         training.GradualUnfreezing(groups, stages),
         GroupRates(optimizers, state, directory / "logs" / "train"),
         Progress(
             f"{options.direction} classifier",
             state,
-            total_steps,
+            recipe.epochs * batches.steps_per_epoch,
             batches.dataset,
         ),
         keras.callbacks.TensorBoard(directory / "logs", write_graph=False),

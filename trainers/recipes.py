@@ -52,8 +52,6 @@ class Recipe:
         early_stopping: Epochs without a better validation loss after which
             to stop and take the best epoch; 0 trains all epochs and takes
             the last.
-        averaged_part: Last part of stage three's steps, the average of whose
-            weights is the result; 0 for the last step's weights.
         head_units: Width of the head's first block.
         pooled_length: Last tokens of a document that are pooled.
         validation_fraction: Of the labelled examples.
@@ -84,7 +82,6 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: str = "none"
     early_stopping: int = 0
-    averaged_part: float = 0.0
     head_units: int = 50
     pooled_length: int = 1400
     validation_fraction: float = 0.1
@@ -135,7 +132,6 @@ _RANGES = (
     ("global_clipnorm", 1e-6, 1e6),
     ("label_smoothing", 0.0, 0.99),
     ("early_stopping", 0, _MANY),
-    ("averaged_part", 0.0, 1.0),
     ("head_units", 1, 65536),
     ("pooled_length", 70, 70000),
     ("validation_fraction", 0.01, 0.5),

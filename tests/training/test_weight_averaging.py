@@ -10,7 +10,6 @@ import tensorflow as tf
 from ulmfit_tf.training import (
     ExponentialAveraging,
     NonMonotoneAveraging,
-    TailAveraging,
     TrainingState,
     resumable_fit,
 )
@@ -120,29 +119,6 @@ def test_exponential_average_against_numpy(tmp_path):
     _, plain, _ = train(tmp_path / "b.npz", Without, 2)
     np.testing.assert_array_equal(weights.trained, plain.trained)
     assert np.any(weights.evaluated[0] != plain.evaluated[0])
-
-
-def test_the_last_part_is_averaged(tmp_path):
-    def make(variables, state):
-        return TailAveraging(variables, state, 3 * STEPS_PER_EPOCH, part=0.5)
-
-    averaging, weights, _ = train(tmp_path / "state.npz", make, 3)
-    # round(9 * 0.5): the steps numbered 4 to 8.
-    np.testing.assert_allclose(
-        averaging.averages["kernel"],
-        np.mean(weights.trained[4:], axis=0),
-        rtol=1e-5,
-    )
-    np.testing.assert_array_equal(weights.evaluated[0], weights.trained[2])
-    np.testing.assert_allclose(
-        weights.evaluated[1], np.mean(weights.trained[4:6], axis=0), rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("part", [0.0, -0.1, 1.5])
-def test_a_part_outside_its_range_is_refused(part):
-    with pytest.raises(ValueError, match="`part` must lie in"):
-        TailAveraging({}, None, 10, part)
 
 
 # Worse than the best but the last two from epoch 3 on (0.7 > 0.6).

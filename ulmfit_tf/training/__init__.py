@@ -30,7 +30,6 @@ from ulmfit_tf.training.unfreezing import (
 from ulmfit_tf.training.weight_averaging import (
     ExponentialAveraging,
     NonMonotoneAveraging,
-    TailAveraging,
 )
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "ScheduleSequence",
     "SlantedTriangular",
     "Stage",
-    "TailAveraging",
     "TrainingState",
     "WarmUpStableDecay",
     "discriminative_rates",

@@ -142,37 +142,6 @@ class NonMonotoneAveraging(WeightAveraging):
             self._average()
 
 
-class TailAveraging(WeightAveraging):
-    """Mean of the weights over the last part of training.
-
-    Averaged SGD from a step that is known beforehand (Polyak & Juditsky,
-    1992; Merity et al., 2017, section 3, find theirs by validation).
-
-    Args:
-        variables: Dict of the variables to average, by name.
-        state: `TrainingState` of the same `fit`.
-        total_steps: Int, steps of the whole training.
-        part: Float in `(0, 1]`, the last part of them, which is averaged.
-    """
-
-    def __init__(self, variables, state, total_steps, part=0.5):
-        if not 0 < part <= 1:
-            raise ValueError(
-                "`part` must lie in (0, 1]: it is the last part of the steps, "
-                f"whose weights are averaged. Received: part={part}."
-            )
-        super().__init__(variables, state)
-        self.first_step = round(total_steps * (1 - part))
-
-    def weight(self, steps):
-        return 1 / steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        # The state counts this step after this callback has seen it.
-        if self.state.step >= self.first_step:
-            self._average()
-
-
 def _assign(targets, sources):
     for name, target in targets.items():
         target.assign(sources[name])
