@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import socket
+import urllib.request
 
 import pytest
 import sentencepiece
@@ -263,6 +264,8 @@ def test_no_network(complaint, folder, monkeypatch):
         for variable in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setattr(download, "BACK_OFF_SECONDS", 0.0)
+        # An opener made by an earlier test knows of no proxy.
+        monkeypatch.setattr(urllib.request, "_opener", None)
         message = complaint(["--dataset", "trec6", "--output", "run"])
     for part in (
         "`trec6` are not on this machine and could not be downloaded",
