@@ -214,6 +214,7 @@ def _records(run_dir):
     return json.loads(metrics)["records"]
 
 
+@pytest.mark.slow
 def test_killed_in_the_export_it_still_ends_with_a_whole_saved_model(
     classifier_command, uninterrupted, tmp_path
 ):

@@ -35,7 +35,7 @@ def language_model(tmp_path_factory):
         "forward",
         text.WordTokenizer(vocabulary),
         models.get_weights(models.language_model_weights(model)),
-    ).save(folder)
+    ).save_to_preset(folder)
     return folder
 
 
@@ -109,6 +109,7 @@ def test_the_best_recipe_gives_the_classifier_the_trials_error(
     assert config["recipe"]["decay_factor"] == sweep["decay_factor"]
 
 
+@pytest.mark.slow
 def test_an_ablation_tells_of_rows_it_cannot_train_and_takes_more_seeds(
     flags, tmp_path
 ):
@@ -133,6 +134,7 @@ def test_an_ablation_tells_of_rows_it_cannot_train_and_takes_more_seeds(
     assert row["seeds"] == "2"
 
 
+@pytest.mark.slow
 def test_a_learning_curve(flags, tmp_path):
     methods = "semi-supervised,from-scratch,linear"
     figures = learning_curve.main(
