@@ -51,6 +51,5 @@ bench: setup $(if $(PEERS_PYTHON),,$(PEERS)/.installed)
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet \
-		--extra-index-url https://download.pytorch.org/whl/cpu \
 		--requirement $<
 	touch $@
