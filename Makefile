@@ -46,7 +46,8 @@ ROWS ?= all
 bench: setup $(if $(PEERS_PYTHON),,$(PEERS)/.installed)
 	$(BIN)/python -m benchmarks --rows $(ROWS) \
 		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python)
-	$(BIN)/python -m benchmarks.serving_throughput
+	$(BIN)/python -m benchmarks.serving_throughput \
+		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python)
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

@@ -44,6 +44,11 @@ def main(argv):
             f"{arguments.run_dir}` {list(classifier.classes)}. Give the data "
             "set that the run was trained on."
         )
+    if dataset.test_texts is None:
+        raise command_line.UserError(
+            f"`--dataset {arguments.dataset}` has no test split to measure "
+            "on. Give one that has."
+        )
     return {
         "dataset": dataset.name,
         "texts": len(dataset.test_texts),

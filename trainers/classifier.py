@@ -70,6 +70,8 @@ def main(argv):
         directory, settings = command_line.open_run(
             _NAME, None, arguments.resume, None
         )
+        # Runs of earlier releases lack the newer settings.
+        settings = {**given, **settings}
         if (directory / "metrics.json").exists():
             return command_line.read_json(directory / "metrics.json")["figures"]
         try:
@@ -105,7 +107,7 @@ def main(argv):
                 "data": task.fingerprint,
             },
         )
-    elif settings["data"] != task.fingerprint:
+    elif settings.get("data") != task.fingerprint:
         raise command_line.UserError(
             f"`--resume {arguments.resume}`: the data set is not the one the "
             "run was started with: its texts, labels or words differ. Put "

@@ -182,11 +182,27 @@ def _with_max_steps(directory, recipe, max_steps, *parts):
                 f"`--max-steps {max_steps}`: the run is at step {done}; "
                 f"{name}, its rate falls from step {falls} on. {_ADVICE}"
             )
+    if max_steps:
+        _check_epochs(changed, max_steps, *parts)
     config = directory / "config.json"
     command_line.write_json(
         config, {**command_line.read_json(config), "max_steps": max_steps}
     )
     return changed
+
+
+def _check_epochs(recipe, max_steps, train, validation, options):
+    """Raises if a run's epochs end before the steps asked for."""
+    from trainers.language_model_stage import language_model_streams
+
+    stream, _ = language_model_streams(train, validation, recipe, options)
+    steps = recipe.epochs * stream.steps_per_epoch
+    if max_steps > steps:
+        raise command_line.UserError(
+            f"`--max-steps {max_steps}`: the run was started with `--epochs "
+            f"{recipe.epochs}`, which are {steps} steps. Give at most as "
+            f"many. {_ADVICE}"
+        )
 
 
 def _check_settings(settings):

@@ -14,6 +14,8 @@ from ulmfit_tf import models, training
 from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
 _log = logging.getLogger("trainers")
+# Of a stable schedule: the same whatever the number of steps.
+_WARM_UP_STEPS = 200
 
 
 def train_language_model(
@@ -54,7 +56,12 @@ def train_language_model(
 
     def rate_schedule(rate):
         return schedule(
-            recipe.schedule, rate, total_steps, recipe.cut_frac, recipe.ratio
+            recipe.schedule,
+            rate,
+            total_steps,
+            recipe.cut_frac,
+            recipe.ratio,
+            stable_warm_up=_WARM_UP_STEPS,
         )
 
     state = training.TrainingState(

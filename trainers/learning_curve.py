@@ -103,7 +103,7 @@ class _LearningCurve:
                 "`--early-stopping` looks at labels beyond those that a "
                 "learning curve counts. Leave it out."
             )
-        split = experiment.dataset(_SPLIT_SEED).split_validation(
+        split = experiment.dataset().split_validation(
             recipe.validation_fraction, _SPLIT_SEED
         )
         self.pool, self.validation_texts, self.validation_labels = split

@@ -20,7 +20,9 @@ def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
     ]
 
 
-def schedule(name, max_learning_rate, total_steps, cut_frac, ratio):
+def schedule(
+    name, max_learning_rate, total_steps, cut_frac, ratio, stable_warm_up=None
+):
     """Returns a learning-rate schedule by its name in a recipe.
 
     Args:
@@ -32,13 +34,19 @@ def schedule(name, max_learning_rate, total_steps, cut_frac, ratio):
         total_steps: Int.
         cut_frac: Float, of `"slanted"` and `"cosine"`.
         ratio: Float, of all but `"one-cycle"`.
+        stable_warm_up: Optional int, steps in which `"stable"` rises, in
+            place of `cut_frac`: a warm-up that does not depend on
+            `total_steps` lets a run be given other ones.
     """
     make = {
         "slanted": lambda: training.SlantedTriangular(
             max_learning_rate, total_steps, cut_frac, ratio
         ),
         "stable": lambda: training.WarmUpStableDecay(
-            max_learning_rate, total_steps, ratio=ratio
+            max_learning_rate,
+            total_steps,
+            warm_up_steps=stable_warm_up or max(1, int(total_steps * cut_frac)),
+            ratio=ratio,
         ),
         "cosine": lambda: training.warm_up_cosine(
             max_learning_rate, total_steps, cut_frac, ratio

@@ -49,12 +49,18 @@ def main(argv):
     )
     words = sum(len(document.split()) for document in documents)
     corpus = tokenize_corpus(documents, source.tokenizer, batch_size=16)
+    rows = min(arguments.batch_size, (corpus.num_tokens - 1) // 2)
+    if rows < 1:
+        raise command_line.UserError(
+            f"`--corpus {arguments.corpus}` has {corpus.num_tokens} tokens, "
+            "and `--batch-size` is "
+            f"{arguments.batch_size}. At least three tokens and a batch size "
+            "of 1 are needed."
+        )
     stream = LanguageModelStream(
-        corpus,
-        arguments.batch_size,
-        backward=arguments.direction == "backward",
+        corpus, rows, backward=arguments.direction == "backward"
     )
-    model = source.build(arguments.batch_size)
+    model = source.build(rows)
     model.compile()
     logs = model.evaluate(
         stream.dataset(),

@@ -81,6 +81,10 @@ def main(argv):
     _check_unfreezing(names, recipe, task)
     if experiment.is_new:
         settings["points"] = space.grid(point, settings["max_trials"])
+    elif settings["oracle"] == "grid":
+        settings["points"] = _more_points(
+            settings["points"], space.grid(point, settings["max_trials"])
+        )
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
     if role == "worker":
         experiment.check(**facts)
@@ -100,6 +104,12 @@ def main(argv):
     figures["seconds"] = round(time.monotonic() - started, 1)
     command_line.write_json(experiment.directory / "metrics.json", figures)
     return figures
+
+
+def _more_points(points, finer):
+    """Returns a grid's points and those of a finer one, as many as that has."""
+    others = [point for point in finer if point not in points]
+    return [*points, *others][: max(len(points), len(finer))]
 
 
 def _role(arguments):
@@ -159,17 +169,19 @@ def _fields(settings):
 
 def _check_unfreezing(names, recipe, task):
     """Raises if a method to try takes more epochs than there are."""
-    if "unfreezing" not in names or "epochs" in names:
-        return
+    from trainers.experiments.space import TUNABLE
     from ulmfit_tf.training.unfreezing import METHODS
 
-    for method in METHODS:
+    fewest = recipe.epochs
+    if "epochs" in names:
+        fewest = min(fewest, TUNABLE["epochs"].low)
+    for method in METHODS if "unfreezing" in names else [recipe.unfreezing]:
         needed = _fewest_epochs(method, task)
-        if needed > recipe.epochs:
+        if needed > fewest:
             raise UserError(
-                f"`--tune unfreezing` tries {method}, which takes {needed} "
-                f"epochs or more. Received: {recipe.epochs}. Give more "
-                "`--epochs`."
+                f"`--tune` tries {method} unfreezing, which takes {needed} "
+                f"epochs or more, with {fewest}. Give more `--epochs`, or "
+                "tune `epochs` and `unfreezing` one after the other."
             )
 
 

@@ -4,6 +4,7 @@ import pytest
 from trainers.optimizers import (
     classifier_schedules,
     group_optimizers,
+    schedule,
     staged_schedules,
 )
 from trainers.recipes import Recipe
@@ -79,3 +80,11 @@ def test_groups_below_the_head_can_share_a_rate_of_their_own():
     _, schedules = classifier_schedules(recipe, 4, 10)
     rates = [float(schedule(3)) for schedule in schedules]
     assert rates == pytest.approx([1e-4, 1e-4, 1e-4, 1e-3])
+
+
+@pytest.mark.parametrize("total_steps", [26, 153, 5000])
+@pytest.mark.parametrize("name", ["slanted", "stable", "cosine", "one-cycle"])
+def test_every_schedule_reaches_its_highest_rate(name, total_steps):
+    rates = schedule(name, 0.01, total_steps, 0.1, 32)
+    highest = max(float(rates(step)) for step in range(total_steps))
+    assert highest == pytest.approx(0.01, rel=0.05)

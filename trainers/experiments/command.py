@@ -167,9 +167,13 @@ class Experiment:
             self._options, seed=seed, direction=direction
         )
 
-    def dataset(self, seed):
-        """Loads the data set as `trainers.classifier --seed` does."""
-        return load_dataset(self.namespace(seed))
+    def dataset(self):
+        """Loads the data set, with the test split of seed 0 for every seed.
+
+        Where a test split has to be held out, it must be the same for all
+        seeds: what is chosen here may not have seen it.
+        """
+        return load_dataset(self.namespace(0))
 
     def task(self, seed, direction="forward", pretrained=None):
         """Returns a seed's `Task` and the recipe that suits it.
@@ -192,7 +196,7 @@ class Experiment:
                 self.overrides,
                 pretrained=settings.pretrained != ["none"],
             )
-            task = prepare_task(self.dataset(seed), recipe, settings)
+            task = prepare_task(self.dataset(), recipe, settings)
             self._tasks[key] = task, self.fitted(recipe, task)
         return self._tasks[key]
 
