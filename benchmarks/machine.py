@@ -30,7 +30,7 @@ def describe():
         "cores": len(os.sched_getaffinity(0)),
         "flags": [flag for flag in _FLAGS if flag in flags],
         "memory_gib": round(page / 2**30, 1),
-        "system": platform.platform(),
+        "system": platform.system(),
     }
 
 
