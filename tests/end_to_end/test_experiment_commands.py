@@ -85,10 +85,14 @@ def test_a_sweep_leaves_table_plot_and_recipe(sweep):
 def test_a_sweep_can_be_given_more_trials(sweep):
     run = pathlib.Path(sweep["run_dir"])
     before = (run / "cells.jsonl").read_text()
-    # The grid is at its end: nothing is trained again.
+    # A finer grid has one point more; the others are not trained again.
     again = tune.main(["--resume", str(run), "--max-trials", "3"])
-    assert again["trials"] == 2
-    assert (run / "cells.jsonl").read_text() == before
+    assert again["trials"] == 3
+    cells = (run / "cells.jsonl").read_text()
+    assert cells.startswith(before)
+    assert len(cells.splitlines()) == len(before.splitlines()) + 2
+    factors = {row["decay_factor"] for row in _rows(run / "trials.csv")}
+    assert len(factors) == 3 and "2.6" in factors
 
 
 @pytest.mark.slow
