@@ -79,6 +79,7 @@ def test_cells_are_trained_once_and_share_stage_two(
     assert not list((tmp_path / "stages").rglob("*.npz*"))
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_killed_goes_on_to_the_same_result(
     cell, tmp_path, monkeypatch
 ):
