@@ -1,15 +1,20 @@
 """The HTTP server of the REST interface."""
 
+import contextlib
 import http.server
 import json
 import logging
 import socket
 import threading
+import time
 
 # Seconds after which a connection that says nothing is closed, and how many
 # there may be: each has a thread.
 _IDLE_SECONDS = 30
 _MAX_CONNECTIONS = 256
+
+# Seconds for which the rest of a refused body is read and dropped.
+_LINGER_SECONDS = 5
 
 
 class RestServer:
@@ -44,7 +49,8 @@ class RestServer:
                         f"This server reads bodies of 0 to {max_bytes} bytes."
                     )
                     content = json.dumps({"error": text}).encode("utf-8")
-                    return self._reply(status, "application/json", content)
+                    self._reply(status, "application/json", content)
+                    return self._linger()
                 body = self.rfile.read(length)
                 return self._reply(*api.answer("POST", self.path, body))
 
@@ -54,6 +60,20 @@ class RestServer:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+
+            def _linger(self):
+                """Lets a client that is still sending read its answer.
+
+                Closing with bytes unread resets the connection, and the
+                answer is lost with it (RFC 9112 section 9.6).
+                """
+                end = time.monotonic() + _LINGER_SECONDS
+                with contextlib.suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_WR)
+                    while (seconds := end - time.monotonic()) > 0:
+                        self.connection.settimeout(seconds)
+                        if not self.rfile.read1():
+                            return
 
             def log_message(self, format, *values):
                 logging.debug(format, *values)

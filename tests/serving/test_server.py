@@ -1,6 +1,7 @@
 """The server answers as the trainer does, over gRPC and REST."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -188,12 +189,23 @@ def test_rest_refuses(ask, path, document, status, message):
     assert message in answer["error"]
 
 
-def test_rest_refuses_a_body_over_the_limit(ask):
+@pytest.mark.parametrize("size", [1 << 20, 1 << 26], ids=["1 MB", "64 MB"])
+def test_rest_refuses_a_body_over_the_limit(ask, size):
+    # More than the sockets' buffers hold: the client is still sending when
+    # it is refused, and must get to read why.
     status, document = ask(
-        "/v1/models/questions:predict", {"instances": ["x" * (1 << 20)]}
+        "/v1/models/questions:predict", {"instances": ["x" * size]}
     )
     assert status == 413
     assert "bytes" in document["error"]
+
+
+def test_rest_asks_for_a_length(server):
+    with socket.create_connection(("127.0.0.1", server.rest_port)) as sent:
+        sent.sendall(b"POST /v1/models/questions:predict HTTP/1.1\r\n\r\n")
+        sent.shutdown(socket.SHUT_WR)
+        answer = sent.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 411 ")
 
 
 def test_metrics(server, client):
