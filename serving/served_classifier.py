@@ -6,10 +6,6 @@ from serving.stored_weights import StoredWeights
 from ulmfit_tf.pretrained import document_probabilities
 from ulmfit_tf.text import PADDING_ID
 
-# Documents and tokens of a slice at most: with the paper's 4 * 1152 gates,
-# 8192 tokens are 150 MB.
-_SLICE_DOCUMENTS = 64
-_SLICE_TOKENS = 8192
 # tf.Example's feature that `classify` reads.
 TEXT_FEATURE = "text"
 
@@ -21,9 +17,8 @@ class ServedClassifier(tf.Module):
     The LSTMs run on the project's own loop of core operations, so that
     nothing of cuDNN is exported.
 
-    Documents are sorted by length and computed in slices, so that a short
-    one neither waits for the padding of a long one nor needs its memory; the
-    number of documents in a request is not limited.
+    The number of documents in a request is not limited, see
+    `ulmfit_tf.pretrained.document_probabilities`.
 
     Args:
         classifier: `ulmfit_tf.pretrained.TrainedClassifier`.
@@ -33,16 +28,15 @@ class ServedClassifier(tf.Module):
     def __init__(self, classifier, precision="float32"):
         super().__init__(name="served_classifier")
         pair = classifier.build(portable=True)
-        chunk_length = classifier.settings["chunk_length"]
         self.tokenizer = classifier.tokenizer
         self.stored_weights = StoredWeights(pair.weights, precision)
         self._classes = tuple(classifier.classes)
         self._label_strings = classifier.decision.label_strings
-        self._predict_slice = lambda documents: document_probabilities(
-            pair, documents, chunk_length
+        self._document_probabilities = lambda documents: document_probabilities(
+            pair, documents
         )
         self._tokenize = _shared(self.tokenizer.__call__)
-        self._probabilities = _shared(self._sliced_probabilities)
+        self._probabilities = _shared(self._text_probabilities)
 
     def signatures(self):
         """Returns the concrete functions by signature name."""
@@ -83,40 +77,10 @@ class ServedClassifier(tf.Module):
     def _class_names(self, text):
         return tf.tile(tf.constant([self._classes]), [tf.size(text), 1])
 
-    def _sliced_probabilities(self, text):
-        """Class probabilities `(batch, classes)`, slice by slice."""
-        documents = self._tokenize(text)
-        lengths = tf.cast(documents.row_lengths(), tf.int32)
-        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-        num_documents = tf.size(lengths)
-        weights = self.stored_weights.tensors()
-
-        def compute_slice(start, results):
-            size = tf.clip_by_value(
-                _SLICE_TOKENS // lengths[order[start]], 1, _SLICE_DOCUMENTS
-            )
-            indices = order[start : start + size]
-            with self.stored_weights.used(weights):
-                probabilities = self._predict_slice(
-                    tf.gather(documents, indices)
-                )
-            results = tf.tensor_scatter_nd_update(
-                results, indices[:, None], probabilities
-            )
-            return start + size, results
-
-        _, results = tf.while_loop(
-            lambda start, _: start < num_documents,
-            compute_slice,
-            (0, tf.zeros([num_documents, len(self._classes)])),
-            shape_invariants=(
-                tf.TensorShape([]),
-                tf.TensorShape([None, len(self._classes)]),
-            ),
-            # One slice at a time: memory does not grow with the request.
-            parallel_iterations=1,
-        )
-        return results
+    def _text_probabilities(self, text):
+        """Class probabilities `(batch, classes)`."""
+        with self.stored_weights.used(self.stored_weights.tensors()):
+            return self._document_probabilities(self._tokenize(text))
 
 
 def _shared(function):

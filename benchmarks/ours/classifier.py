@@ -112,7 +112,7 @@ def single_predictions(vocabulary_size, text_kind, preset="paper"):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def predict(texts):
         ids = classifier.tokenizer(texts)
-        return document_probabilities(pair, ids, 70)
+        return document_probabilities(pair, ids)
 
     def measure():
         started = time.perf_counter()
@@ -137,7 +137,7 @@ def batch_predictions(vocabulary_size, documents, batch, preset="paper"):
 
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
     def predict(documents):
-        return document_probabilities(pair, documents, 70)
+        return document_probabilities(pair, documents)
 
     def measure():
         started = time.perf_counter()

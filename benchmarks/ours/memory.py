@@ -34,7 +34,7 @@ def inference(vocabulary_size, length):
 
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])
     def predict(documents):
-        return document_probabilities(pair, documents, 70)
+        return document_probabilities(pair, documents)
 
     def measure():
         predict(documents).numpy()

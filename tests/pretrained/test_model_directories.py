@@ -454,7 +454,7 @@ def test_a_backward_classifier_reads_from_the_end(classifier):
         [[9, 10, 11, 10, 9], [9, 10, 11, 12, 13]], dtype=tf.int32
     )
     one, other = (
-        document_probabilities(each.build(), documents, 4).numpy()
+        document_probabilities(each.build(), documents).numpy()
         for each in (forward, backward)
     )
     difference = np.abs(one - other).max(1)

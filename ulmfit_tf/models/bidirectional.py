@@ -40,6 +40,7 @@ class BidirectionalPair(keras.Model):
                 f"{activation!r}."
             )
         self.classifiers = classifiers
+        self.num_classes = next(iter(classifiers.values())).num_classes
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape=None):
@@ -49,8 +50,17 @@ class BidirectionalPair(keras.Model):
         self.built = True
 
     def call(self, token_ids, training=False):
-        probabilities = [
-            self.activation(classifier(token_ids[direction], training=training))
-            for direction, classifier in self.classifiers.items()
-        ]
-        return sum(probabilities) / len(probabilities)
+        return self.average(
+            {
+                direction: classifier(token_ids[direction], training=training)
+                for direction, classifier in self.classifiers.items()
+            }
+        )
+
+    def average(self, logits):
+        """Returns the mean probabilities, `(batch, num_classes)`.
+
+        Args:
+            logits: Dict of float tensors `(batch, num_classes)` by direction.
+        """
+        return sum(map(self.activation, logits.values())) / len(logits)

@@ -1,10 +1,8 @@
 """Model directories: pretrained language models, trained classifiers."""
 
-from ulmfit_tf.pretrained.classifier_files import (
-    TrainedClassifier,
-    document_probabilities,
-)
+from ulmfit_tf.pretrained.classifier_files import TrainedClassifier
 from ulmfit_tf.pretrained.decision import Decision
+from ulmfit_tf.pretrained.inference import document_probabilities
 from ulmfit_tf.pretrained.language_model_files import (
     PretrainedLanguageModel,
     load_pretrained,

@@ -7,11 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from ulmfit_tf import models
-from ulmfit_tf.data.chunks import chunk_documents
 from ulmfit_tf.data.token_cache import tokenize_corpus
 from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.directories import read_model, write_model
-from ulmfit_tf.text import PADDING_ID
+from ulmfit_tf.pretrained.inference import document_probabilities
 
 _FORMAT = "ulmfit_tf.classifier"
 # Version 1 knew one label a text only.
@@ -138,9 +137,7 @@ class TrainedClassifier:
 
         @tf.function(input_signature=signature)
         def predict(documents):
-            return document_probabilities(
-                model, documents, self.settings["chunk_length"]
-            )
+            return document_probabilities(model, documents)
 
         order = np.argsort(-corpus.lengths, kind="stable")
         results = np.zeros((len(corpus), len(self.classes)), "float32")
@@ -153,39 +150,3 @@ class TrainedClassifier:
             with tf.device("CPU:0") if portable else contextlib.nullcontext():
                 results[indices] = predict(ragged)
         return results
-
-
-def document_probabilities(pair, documents, chunk_length):
-    """Class probabilities of documents of token ids.
-
-    Args:
-        pair: `models.BidirectionalPair`.
-        documents: Ragged int32 tensor `(batch, None)`, read forward.
-        chunk_length: Int, see `ulmfit_tf.data.chunks.chunk_documents`.
-
-    Returns:
-        Float32 tensor `(batch, classes)`.
-    """
-    inputs = {}
-    for direction, classifier in pair.classifiers.items():
-        read = documents
-        if direction == "backward":
-            read = tf.reverse(documents, axis=[1])
-        inputs[direction] = _lay_out(
-            read, chunk_length, classifier.pooled_length
-        )
-    return pair(inputs)
-
-
-def _lay_out(documents, chunk_length, pooled_length):
-    """Lays documents out as narrow as may be.
-
-    Chunks matter where gradients are cut and where the first ones are read
-    without pooling. Neither happens to documents that are pooled as a whole,
-    so these need no filling up to whole chunks.
-    """
-    return tf.cond(
-        documents.bounding_shape(axis=1) <= pooled_length,
-        lambda: documents.to_tensor(PADDING_ID),
-        lambda: chunk_documents(documents, chunk_length),
-    )
