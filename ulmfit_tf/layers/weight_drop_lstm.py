@@ -5,6 +5,8 @@ import contextlib
 import keras
 from keras import ops
 
+from ulmfit_tf.layers.weight_dropout import drop_weights
+
 
 @keras.saving.register_keras_serializable(package="ulmfit_tf")
 class WeightDropLSTM(keras.layers.LSTM):
@@ -89,8 +91,8 @@ class WeightDropLSTM(keras.layers.LSTM):
         kernel = ops.cast(self.cell.recurrent_kernel, self.compute_dtype)
         if not training or not self.weight_dropout:
             return kernel
-        return keras.random.dropout(
-            kernel, self.weight_dropout, seed=self.weight_seed_generator
+        return drop_weights(
+            kernel, self.weight_dropout, self.weight_seed_generator
         )
 
     def _runs_on_cpu_kernel(self):
