@@ -37,6 +37,8 @@ def new_classifier(architecture, vocabulary_size, num_classes, recipe, options):
             head_units=recipe.head_units,
             head_dropouts=[rate * recipe.dropout for rate in _HEAD_DROPOUTS],
             pooled_length=recipe.pooled_length,
+            activation_l2=recipe.activation_l2,
+            temporal_l2=recipe.temporal_l2,
             dtype=options.policy,
         )
         model.build()

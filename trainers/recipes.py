@@ -44,6 +44,8 @@ class Recipe:
         schedule: Of stage three, see `optimizers.schedule`.
         cut_frac: Of the slanted triangles.
         ratio: Of the slanted triangles of stage three; 1 for a constant rate.
+        activation_l2: Weight of AR in stage three.
+        temporal_l2: Weight of TAR in stage three.
         weight_decay: Of stage three, decoupled.
         global_clipnorm: Of stage three.
         label_smoothing: In `[0, 1)`.
@@ -77,6 +79,8 @@ class Recipe:
     schedule: str = "slanted"
     cut_frac: float = 0.1
     ratio: float = 32.0
+    activation_l2: float = 2.0
+    temporal_l2: float = 1.0
     weight_decay: float = 1e-6
     global_clipnorm: float = 25.0
     label_smoothing: float = 0.0
@@ -128,6 +132,8 @@ _RANGES = (
     ("lower_learning_rate", 0.0, 10.0),
     ("cut_frac", 1e-6, 1 - 1e-6),
     ("ratio", 1.0, 1e6),
+    ("activation_l2", 0.0, 1e6),
+    ("temporal_l2", 0.0, 1e6),
     ("weight_decay", 0.0, 1.0),
     ("global_clipnorm", 1e-6, 1e6),
     ("label_smoothing", 0.0, 0.99),

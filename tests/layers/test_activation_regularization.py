@@ -57,3 +57,29 @@ def test_a_single_timestep_has_no_temporal_loss():
     state = np.ones((2, 1, 3), "float32")
     layer(state, state, training=True)
     assert [float(loss) for loss in layer.losses] == [0.0]
+
+
+def test_padding_is_left_out():
+    """Rows with padding at the end, at the start, in between, throughout."""
+    dropped, raw = (np.concatenate([part, part + 1]) for part in make_states())
+    mask = np.array(
+        [[1, 1, 1, 0], [0, 1, 1, 1], [1, 0, 1, 1], [0, 0, 0, 0]], bool
+    )
+    both = mask[:, 1:] & mask[:, :-1]
+    layer = ActivationRegularization(2.0, 1.0)
+    layer(dropped, raw, mask=mask, training=True)
+    np.testing.assert_allclose(
+        [float(loss) for loss in layer.losses],
+        [
+            2 * (dropped[mask] ** 2).mean(),
+            (np.diff(raw, axis=1)[both] ** 2).mean(),
+        ],
+        rtol=1e-5,
+    )
+
+
+def test_nothing_but_padding_has_no_loss():
+    layer = ActivationRegularization()
+    dropped, raw = make_states()
+    layer(dropped, raw, mask=np.zeros((2, 4), bool), training=True)
+    assert [float(loss) for loss in layer.losses] == [0.0, 0.0]

@@ -279,3 +279,28 @@ def test_a_pair_knows_two_activations():
 def test_a_pair_knows_two_directions(directions):
     with pytest.raises(ValueError, match="'forward', 'backward' or both"):
         models.BidirectionalPair(dict.fromkeys(directions))
+
+
+def test_pooled_states_are_regularized_in_training():
+    """AR and TAR, of the pooled tokens and no padding, join the loss."""
+    model = make_model(activation_l2=2.0, temporal_l2=1.0)
+    documents = make_documents()
+    labels = np.eye(CLASSES)[np.arange(len(documents)) % CLASSES]
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    tokens = laid_out(documents)
+    logits = model(tokens, training=True)
+    loss = model.compute_loss(tokens, labels, logits)
+    states = [
+        np.float64(model.encoder(document[None])[0][0])[-POOLED:]
+        for document in documents
+    ]
+    steps = [np.diff(hidden, axis=0) for hidden in states]
+    # The first, short chunk of 7 tokens ends before padding: no neighbours.
+    seven = LENGTHS.index(7)
+    steps[seven] = np.delete(steps[seven], 7 % CHUNK - 1, axis=0)
+    penalty = 2 * (np.concatenate(states) ** 2).mean()
+    penalty += (np.concatenate(steps) ** 2).mean()
+    plain = model.loss(labels, logits)
+    np.testing.assert_allclose(float(loss), float(plain) + penalty, rtol=1e-5)
+    model(tokens, training=False)
+    assert model.losses == []

@@ -20,6 +20,9 @@ class ActivationRegularization(keras.layers.Layer):
     Call arguments:
         dropped: Float tensor `(batch, timesteps, units)`.
         raw: Float tensor of the same shape.
+        mask: Optional bool tensor `(batch, timesteps)`, `True` where valid.
+            Both means are over what is valid, the second over pairs of
+            neighbours that both are.
         training: Bool.
 
     Output shape:
@@ -32,25 +35,30 @@ class ActivationRegularization(keras.layers.Layer):
         self.activation_l2 = activation_l2
         self.temporal_l2 = temporal_l2
 
-    def call(self, dropped, raw, training=False):
-        if training and self.activation_l2:
+    def call(self, dropped, raw, mask=None, training=False):
+        if not training:
+            return dropped
+        batch, timesteps, units = ops.shape(raw)
+        if mask is None:
+            valid = ops.ones((batch, timesteps), "float32")
+        else:
+            valid = ops.cast(mask, "float32")
+        if self.activation_l2:
             hidden = ops.cast(dropped, "float32")
-            self.add_loss(self.activation_l2 * ops.mean(ops.square(hidden)))
-        if training and self.temporal_l2:
+            mean = _mean_square(hidden, valid, units)
+            self.add_loss(self.activation_l2 * mean)
+        if self.temporal_l2:
             hidden = ops.cast(raw, "float32")
             # Rolled, not sliced: a slice's gradient is slow on TensorFlow CPU.
             steps = hidden - ops.roll(hidden, 1, axis=1)
-            batch, timesteps, units = ops.shape(hidden)
             has_previous = ops.cast(ops.arange(timesteps) > 0, "float32")
-            steps *= has_previous[:, None]
-            # A window of one token has no step: its sum is 0, not 0 / 0.
-            count = ops.cast(batch * (timesteps - 1) * units, "float32")
-            self.add_loss(
-                self.temporal_l2
-                * ops.sum(ops.square(steps))
-                / ops.maximum(count, 1.0)
-            )
+            has_previous *= valid * ops.roll(valid, 1, axis=1)
+            mean = _mean_square(steps, has_previous, units)
+            self.add_loss(self.temporal_l2 * mean)
         return dropped
+
+    def compute_mask(self, dropped, mask=None):
+        return mask
 
     def compute_output_shape(self, dropped_shape, raw_shape=None):
         return dropped_shape
@@ -61,3 +69,11 @@ class ActivationRegularization(keras.layers.Layer):
             "activation_l2": self.activation_l2,
             "temporal_l2": self.temporal_l2,
         }
+
+
+def _mean_square(values, weights, units):
+    """Mean over the positions that `weights` has, 0 if there are none."""
+    total = ops.sum(ops.square(values) * weights[:, :, None])
+    count = ops.sum(weights) * ops.cast(units, "float32")
+    # A window of one token has no step: its sum is 0, not 0 / 0.
+    return total / ops.maximum(count, 1.0)

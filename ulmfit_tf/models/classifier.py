@@ -32,6 +32,10 @@ class TextClassifier(keras.Model):
         head_dropouts: Two floats, before each linear layer.
         chunk_length: Int, tokens of a chunk.
         pooled_length: Int, a multiple of `chunk_length`.
+        activation_l2: Float, weight of AR, of the hidden states that are
+            pooled. The authors' scripts regularize the classifier as they do
+            the language model.
+        temporal_l2: Float, weight of TAR.
 
     Call arguments:
         token_ids: Int tensor `(batch, timesteps)` as laid out by
@@ -53,6 +57,8 @@ class TextClassifier(keras.Model):
         head_dropouts=(0.4, 0.1),
         chunk_length=70,
         pooled_length=1400,
+        activation_l2=2.0,
+        temporal_l2=1.0,
         **kwargs,
     ):
         kwargs.setdefault("name", "text_classifier")
@@ -75,12 +81,17 @@ class TextClassifier(keras.Model):
         self.head_dropouts = tuple(head_dropouts)
         self.chunk_length = chunk_length
         self.pooled_length = pooled_length
+        self.activation_l2 = activation_l2
+        self.temporal_l2 = temporal_l2
         self.encoder = AWDLSTMEncoder(
             vocabulary_size,
             architecture,
             self.dropouts,
             chunk_length=chunk_length,
             dtype=self.dtype_policy,
+        )
+        self.regularization = layers.ActivationRegularization(
+            activation_l2, temporal_l2, dtype="float32"
         )
         self.pooling = layers.ConcatPooling(dtype="float32", name="pooling")
         self.head = keras.Sequential(
@@ -99,6 +110,7 @@ class TextClassifier(keras.Model):
     def build(self, input_shape=None):
         self.encoder.build((None, None))
         units = self.architecture.embedding_units
+        self.regularization.build((None, None, units))
         self.pooling.build((None, None, units))
         self.head.build((None, 3 * units))
         self.built = True
@@ -110,6 +122,10 @@ class TextClassifier(keras.Model):
             pooled, initial_states=states, training=training
         )
         mask = self.encoder.embedding.compute_mask(pooled)
+        # The last layer's outputs are not dropped here.
+        hidden = self.regularization(
+            hidden, hidden, mask=mask, training=training
+        )
         return self.head(self.pooling(hidden, mask=mask), training=training)
 
     def _prefix_length(self, token_ids):
@@ -168,6 +184,8 @@ class TextClassifier(keras.Model):
             "head_dropouts": list(self.head_dropouts),
             "chunk_length": self.chunk_length,
             "pooled_length": self.pooled_length,
+            "activation_l2": self.activation_l2,
+            "temporal_l2": self.temporal_l2,
         }
 
 
