@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/python -m trainers.demo
 
 test: setup-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: setup-dev
 	$(BIN)/python -m pytest
