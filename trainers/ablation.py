@@ -3,6 +3,7 @@
 python -m trainers.ablation --dataset trec6 --seeds 3
 """
 
+import dataclasses
 import difflib
 import logging
 import time
@@ -68,11 +69,11 @@ def main(argv):
         for row in rows
     }
     # What can fail for a user's mistake fails before the folder is made.
-    task, _ = experiment.task(0)
+    task, recipe = experiment.task(0)
     for row in rows:
         if not reasons[row.name]:
             _check(experiment, row)
-    experiment.open(data=task.fingerprint)
+    experiment.open(data=task.fingerprint, recipe=dataclasses.asdict(recipe))
 
     from trainers.experiments.cells import Cells
     from trainers.experiments.ledger import Ledger

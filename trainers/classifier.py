@@ -76,6 +76,10 @@ def main(argv):
             return command_line.read_json(directory / "metrics.json")["figures"]
         try:
             recipe = Recipe(**settings["recipe"])
+            missing = dataclasses.asdict(recipe).keys() - settings["recipe"]
+            if missing:
+                # A default of today would train the rest differently.
+                raise TypeError(f"its recipe lacks {sorted(missing)}")
         except (KeyError, TypeError) as error:
             raise command_line.UserError(
                 f"`--resume {arguments.resume}`: its config.json is not one "

@@ -10,6 +10,7 @@ from serving.command_line import UserError
 from ulmfit_tf.data.errors import DataError
 
 __all__ = [
+    "USER_ERRORS",
     "UserError",
     "check_output",
     "check_seed",
@@ -19,6 +20,8 @@ __all__ = [
     "run",
     "write_json",
 ]
+# Mistakes of the user, which end in one message and exit status 2.
+USER_ERRORS = (UserError, DataError)
 _log = logging.getLogger("trainers")
 
 
@@ -27,7 +30,7 @@ def run(main, argv=None):
     command_line.run(
         main,
         argv,
-        mistakes=(UserError, DataError),
+        mistakes=USER_ERRORS,
         interrupted="Interrupted. `--resume DIR` continues, with DIR the run "
         "folder.",
     )

@@ -87,7 +87,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
                 f"The {name} part of the corpus has {tokenized.num_tokens} "
                 f"tokens in {len(tokenized)} documents; at least "
                 f"{_FEWEST_TOKENS} are needed. Use more text or another "
-                "`--validation-fraction`."
+                "`--validation-fraction`, such as 0.1."
             )
         return tokenized
 
@@ -112,12 +112,13 @@ def _tokenizer(settings, recipe, pretrained, documents, directory):
     _log.info("learning the vocabulary")
     learn = (documents(), recipe.vocabulary_size, recipe.min_frequency)
     if pretrained is None:
-        tokenizer = new_tokenizer(settings.tokenizer, *learn)
+        try:
+            tokenizer = new_tokenizer(settings.tokenizer, *learn)
+        except ValueError as error:
+            raise UserError(f"`--vocabulary-size`: {error}") from error
     else:
         texts, *limits = learn
         tokenizer = task_tokenizer(texts, pretrained, *limits)
-        added = len(tokenizer.vocabulary) - len(pretrained.tokenizer.vocabulary)
-        _log.info("%d words are new to the pretrained model", added)
     text.save_tokenizer(tokenizer, own)
     return tokenizer
 

@@ -7,6 +7,7 @@ python -m trainers.language_model --generate "The meaning of"
 import argparse
 import dataclasses
 import logging
+import shutil
 import time
 
 from trainers import command_line
@@ -46,7 +47,13 @@ def main(argv):
     if (directory / "metrics.json").exists():
         return command_line.read_json(directory / "metrics.json")["figures"]
     max_steps = given.get("max_steps") if arguments.resume else None
-    return _train(argparse.Namespace(**settings), directory, max_steps)
+    try:
+        return _train(argparse.Namespace(**settings), directory, max_steps)
+    except command_line.USER_ERRORS:
+        # The corrected command shall find its folder free.
+        if arguments.resume is None and not (directory / "training").exists():
+            shutil.rmtree(directory)
+        raise
 
 
 def _train(settings, directory, max_steps):

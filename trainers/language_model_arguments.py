@@ -14,7 +14,7 @@ from trainers.language_model_recipe import (
 
 _CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
 _DESCRIBED = {
-    "vocabulary_size": "words at most",
+    "vocabulary_size": "words at most, beside a pretrained model's",
     "min_frequency": "occurrences that a word needs",
     "max_steps": "optimizer steps at most, 0: no limit; --resume may change "
     "it beside --schedule stable",

@@ -21,7 +21,7 @@ class LanguageModelRecipe:
     (2018) and of the authors' scripts. `vocabulary_size` is fastai v2's.
 
     Attributes:
-        vocabulary_size: Words at most, those of a pretrained model included.
+        vocabulary_size: Words at most, beside those of a pretrained model.
         min_frequency: Occurrences that a word needs to enter the vocabulary.
         epochs: Passes over the text.
         max_steps: Optimizer steps at most; 0 for no limit but the epochs.

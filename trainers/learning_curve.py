@@ -61,7 +61,7 @@ def main(argv):
     arguments = parse_arguments(argv)
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     curve = _LearningCurve(experiment)
-    experiment.open(data=curve.fingerprint)
+    experiment.open(data=curve.fingerprint, recipe=curve.recipe_facts)
     for seed in experiment.seeds:
         for size in curve.sizes:
             for method in curve.methods:
@@ -177,6 +177,11 @@ class _LearningCurve:
             unlabelled = [unlabelled[i] for i in np.sort(chosen)]
         largest = dataclasses.replace(largest, unlabelled_texts=unlabelled)
         return largest.limit_labels(size, seed)
+
+    @property
+    def recipe_facts(self):
+        """What is trained, for `Experiment.open`."""
+        return dataclasses.asdict(self._recipe("supervised"))
 
     def _recipe(self, method):
         from trainers.recipes import recipe_for

@@ -20,7 +20,7 @@ class Recipe:
     task has few words often) and `FROM_SCRATCH`.
 
     Attributes:
-        vocabulary_size: Words at most, those of a pretrained model included.
+        vocabulary_size: Words at most, beside those of a pretrained model.
         min_frequency: Occurrences that a word needs to enter the vocabulary.
         language_model_epochs: Of stage two; 0 leaves it out.
         language_model_steps: Optimizer steps of stage two at most; 0 for no

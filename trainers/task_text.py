@@ -1,7 +1,10 @@
 """A task's text as token ids, in a vocabulary that knows its words."""
 
+import logging
+
 from ulmfit_tf import text
 
+_log = logging.getLogger("trainers")
 TOKENIZERS = ("word", "sentencepiece")
 # Documents may be long: memory grows with the longest batch.
 _BATCH_SIZE = 64
@@ -39,7 +42,8 @@ def task_tokenizer(
     Args:
         texts: Iterable of str, all of the task's training text.
         pretrained: Optional `PretrainedLanguageModel`.
-        vocabulary_size: Int, words at most.
+        vocabulary_size: Int, words at most, beside those of the pretrained
+            model.
         min_frequency: Int, occurrences that a new word needs.
         kind: One of `TOKENIZERS`; a pretrained model brings its own.
     """
@@ -56,8 +60,9 @@ def task_tokenizer(
         for word, count in counts.items()
         if count >= min_frequency and word not in known
     ]
-    room = max(0, vocabulary_size - len(known))
-    words = [*known.tokens, *(word for _, word in sorted(new)[:room])]
+    added = [word for _, word in sorted(new)[:vocabulary_size]]
+    _log.info("%d words are new to the pretrained model", len(added))
+    words = [*known.tokens, *added]
     return text.WordTokenizer(
         text.Vocabulary(words), lowercase=tokenizer.lowercase
     )

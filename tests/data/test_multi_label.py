@@ -13,6 +13,9 @@ LISTS = (
     '{"text": "a song", "tags": []}\n'
     '{"text": "a book", "tags": ["old", "new", "old"]}\n'
 )
+CELLS = (
+    'text\ttags\na film\t["fun", "old"]\na song\t[]\na book\t ["old","new"]\n'
+)
 FLAGS = "text,new,fun,old\na film,0,1,TRUE\na song,0,0,0.0\na book,1,0,1\n"
 
 
@@ -28,6 +31,7 @@ def load(path, **arguments):
         ("t.tsv", JOINED.replace(",", "\t"), {}),
         ("t.csv", JOINED.replace("|", ";"), {"label_separator": ";"}),
         ("t.jsonl", LISTS, {}),
+        ("t.tsv", CELLS, {}),
         ("t.csv", FLAGS, {"label_column": "fun,new,old"}),
         ("t.csv", FLAGS, {"label_column": ["fun", "new", "old"]}),
     ],
@@ -45,6 +49,12 @@ def test_labels_come_joined_as_lists_and_as_flags(
         [0, 1, 1],
     ]
     assert dataset.notes == ()
+
+
+def test_a_list_in_a_cell_must_be_json(write):
+    path = write("t.tsv", "text\ttags\na film\t['fun', 'old']\n")
+    with pytest.raises(DataError, match="line 2 .* are none in JSON"):
+        load(path)
 
 
 def test_a_folder_of_tables_has_the_training_tables_classes(write, tmp_path):

@@ -281,3 +281,26 @@ def test_a_mistake_leaves_no_folder(
         *("--corpus", str(corpus), "--output", str(output)), *arguments
     )
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--text-column", "review"], "review"),
+        (["--validation-fraction", "0.001"], "`--validation-fraction`"),
+        (
+            ["--tokenizer", "sentencepiece", "--vocabulary-size", "17"],
+            "`--vocabulary-size`",
+        ),
+    ],
+    ids=["column", "little", "pieces"],
+)
+def test_after_a_mistake_the_folder_is_free(flags, message, tmp_path):
+    """So that the corrected command can be given."""
+    table = tmp_path / "texts.csv"
+    table.write_text("text\n" + "A short text of a few words.\n" * 300)
+    output = tmp_path / "run"
+    arguments = ["--corpus", str(table), "--output", str(output)]
+    with pytest.raises(command_line.USER_ERRORS, match=message):
+        language_model.main([*arguments, "--preset", "tiny", *flags])
+    assert not output.exists()

@@ -39,6 +39,9 @@ def folder(tmp_path, monkeypatch):
         "mine/trec6/TREC_10.label": "ABBR:exp What ?\n",
         "used/notes.txt": "mine",
         "no_run/notes.txt": "mine",
+        "older/config.json": json.dumps(
+            {"command": "trainers.classifier", "recipe": {"epochs": 3}}
+        ),
     }
     for name, content in files.items():
         path = tmp_path / name
@@ -238,6 +241,11 @@ SCRATCH = ("--pretrained", "none")
         ),
         pytest.param(
             ["--resume", "no_run"], ["no config.json"], id="no_run_to_resume"
+        ),
+        pytest.param(
+            ["--resume", "older"],
+            ["its recipe lacks ['activation_l2', ", "Start a new run"],
+            id="resume_of_an_older_release",
         ),
         pytest.param(
             ["--resume", "no_run", "--epochs", "9"],

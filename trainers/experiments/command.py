@@ -68,6 +68,13 @@ def parse(parser, argv, extendable):
     return arguments
 
 
+# What to do when a fact has changed since a run was started.
+_REMEDIES = {
+    "data": "The data set has changed: put the old one back",
+    "recipe": "Defaults have changed: use the release that began the run",
+}
+
+
 class Experiment:
     """A run folder, its settings, and the tasks of its seeds.
 
@@ -137,11 +144,10 @@ class Experiment:
     def check(self, **facts):
         """Raises `UserError` if a fact is not what it was at the start."""
         for name, value in facts.items():
-            if self.settings[name] != json.loads(json.dumps(value)):
+            if self.settings.get(name) != json.loads(json.dumps(value)):
                 raise command_line.UserError(
-                    f"`{self.directory}`: `{name}` is not what the run was "
-                    "started with; the data set has changed. Put the old "
-                    "data back, or start a new run."
+                    f"`{self.directory}`: the {name} is not what the run was "
+                    f"started with. {_REMEDIES[name]}, or start a new run."
                 )
 
     def namespace(self, seed, direction="forward", pretrained=None):

@@ -1,6 +1,7 @@
 """How the columns of a table tell a text's label or labels."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class OneLabel:
 class LabelList:
     """Any number of labels a text, in one column.
 
-    A JSON list, or a string in which a separator stands between them. An
-    empty list or string is a text without any label.
+    A JSON list, in a cell of a table too, or a string in which a separator
+    stands between them. An empty list or string is a text without any label.
 
     Attributes:
         column: Str.
@@ -80,7 +81,7 @@ class LabelList:
         if value is None:
             return None
         if isinstance(value, str):
-            value = value.split(self.separator)
+            value = _listed(path, line_number, value, self.separator)
         elif not isinstance(value, list):
             value = [value]
         names = [_name(path, line_number, each) for each in value]
@@ -90,6 +91,21 @@ class LabelList:
         """Builds the data set of what `parse` returned."""
         others = {**others, "label_separator": self.separator}
         return TextDataset.from_label_sets(*parts, **others)
+
+
+def _listed(path: Path, line_number: int, text: str, separator: str) -> list:
+    """Returns the labels of a string."""
+    stripped = text.strip()
+    if not (stripped.startswith("[") and stripped.endswith("]")):
+        return text.split(separator)
+    try:
+        return json.loads(stripped)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"The labels in line {line_number} of `{path}` look like a list "
+            f"and are none in JSON: {text!r} ({error}). Expected "
+            f'`["one", "other"]` or `one{separator}other`.'
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,9 @@ class ActivationRegularization(keras.layers.Layer):
         dropped: Float tensor `(batch, timesteps, units)`.
         raw: Float tensor of the same shape.
         mask: Optional bool tensor `(batch, timesteps)`, `True` where valid.
-            Both means are over what is valid, the second over pairs of
-            neighbours that both are.
+            Both means are over what is valid of a row, the second over
+            pairs of neighbours that both are, and then over rows: so parts
+            of a batch of as many rows each have the same mean as the whole.
         training: Bool.
 
     Output shape:
@@ -72,8 +73,8 @@ class ActivationRegularization(keras.layers.Layer):
 
 
 def _mean_square(values, weights, units):
-    """Mean over the positions that `weights` has, 0 if there are none."""
-    total = ops.sum(ops.square(values) * weights[:, :, None])
-    count = ops.sum(weights) * ops.cast(units, "float32")
+    """Mean over rows of the mean over the positions that `weights` has."""
+    totals = ops.sum(ops.square(values) * weights[:, :, None], axis=(1, 2))
+    counts = ops.sum(weights, axis=1) * ops.cast(units, "float32")
     # A window of one token has no step: its sum is 0, not 0 / 0.
-    return total / ops.maximum(count, 1.0)
+    return ops.mean(totals / ops.maximum(counts, 1.0))

@@ -24,6 +24,8 @@ from ulmfit_tf.text.vocabulary import (
 _PROTOS: Any = sentencepiece_model_pb2
 _MODEL_TYPES = _PROTOS.TrainerSpec.ModelType
 _BATCH = 1024
+# That pieces are learned from at most.
+_MOST_DOCUMENTS = 1_000_000
 
 
 class SentencePieceTokenizer(tf.Module):
@@ -107,7 +109,8 @@ def train_sentencepiece(
     The same texts give the same model, byte for byte.
 
     Args:
-        texts: The corpus, one string a document; held in memory.
+        texts: The corpus, one string a document. Of more than a million a
+            random million is held in memory.
         vocabulary_size: Number of pieces at most, special tokens included;
             a small corpus yields fewer.
         lowercase: Whether the model folds letter case (`nmt_nfkc_cf`
@@ -128,6 +131,8 @@ def train_sentencepiece(
             sentence_iterator=_normalized(texts),
             model_writer=writer,
             model_type="unigram",
+            input_sentence_size=_MOST_DOCUMENTS,
+            shuffle_input_sentence=True,
             vocab_size=vocabulary_size,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
