@@ -35,7 +35,8 @@ def add_task_flags(parser):
     )
     add(
         "--preset",
-        help="sizes, with --pretrained none; compact, unless given",
+        help="sizes, with --pretrained none; small, unless given, and compact "
+        "where models from scratch and pretrained ones are compared",
     )
     add(
         "--test-fraction",
@@ -69,7 +70,11 @@ def check_task_flags(parser, arguments, compares=False):
     """
     if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
         parser.error("--pretrained takes names and folders, or none alone")
-    for name, default in (("preset", "compact"), ("tokenizer", "word")):
+    defaults = {
+        "preset": "compact" if compares else "small",
+        "tokenizer": "word",
+    }
+    for name, default in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
         elif arguments.pretrained != ["none"] and not compares:

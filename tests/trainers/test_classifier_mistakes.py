@@ -210,7 +210,7 @@ SCRATCH = ("--pretrained", "none")
         ),
         pytest.param(
             ["--dataset", "reviews.csv", *SCRATCH, "--preset", "huge"],
-            ["`--preset` must be one of paper, compact"],
+            ["`--preset` must be one of paper, compact, small"],
             id="preset",
         ),
         pytest.param(

@@ -77,6 +77,7 @@ def _classifier(direction, records, recipe, num_documents):
     ]
     trained = [stage.groups for stage in stages for _ in range(stage.epochs)]
     note = _unfreezing_note(stages, groups)
+    note += " The training loss has dropout, AR and TAR in it."
     if recipe.early_stopping:
         note += " The epoch with the lowest validation loss was kept."
     return StageCurves(

@@ -90,9 +90,7 @@ class TextClassifier(keras.Model):
             chunk_length=chunk_length,
             dtype=self.dtype_policy,
         )
-        self.regularization = layers.ActivationRegularization(
-            activation_l2, temporal_l2, dtype="float32"
-        )
+        self._penalty = 0.0
         self.pooling = layers.ConcatPooling(dtype="float32", name="pooling")
         self.head = keras.Sequential(
             [
@@ -110,7 +108,6 @@ class TextClassifier(keras.Model):
     def build(self, input_shape=None):
         self.encoder.build((None, None))
         units = self.architecture.embedding_units
-        self.regularization.build((None, None, units))
         self.pooling.build((None, None, units))
         self.head.build((None, 3 * units))
         self.built = True
@@ -122,11 +119,29 @@ class TextClassifier(keras.Model):
             pooled, initial_states=states, training=training
         )
         mask = self.encoder.embedding.compute_mask(pooled)
-        # The last layer's outputs are not dropped here.
-        hidden = self.regularization(
-            hidden, hidden, mask=mask, training=training
+        logits = self.head(self.pooling(hidden, mask=mask), training=training)
+        if training:
+            # The last layer's outputs are not dropped here.
+            penalties = layers.activation_penalties(
+                hidden, hidden, self.activation_l2, self.temporal_l2, mask
+            )
+            self._penalty = sum(penalties, start=ops.zeros(()))
+        return logits
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The compiled loss, plus AR and TAR in training.
+
+        Not through `add_loss`: replicas share the list that it fills, and
+        they take turns in the middle of `call`, at batch norm.
+        """
+        loss = super().compute_loss(
+            x, y, y_pred, sample_weight, training=training
         )
-        return self.head(self.pooling(hidden, mask=mask), training=training)
+        if training:
+            loss += self._aggregate_additional_loss(self._penalty)
+        return loss
 
     def _prefix_length(self, token_ids):
         excess = ops.shape(token_ids)[1] - self.pooled_length
