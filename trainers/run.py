@@ -112,6 +112,7 @@ def run_classifier(task, recipe, settings, directory):
         "task_type": str(dataset.task_type),
         **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
+        **_errors_of_directions(classifier, dataset),
         "seconds": round(time.monotonic() - started, 1),
         "run_dir": str(directory),
         "saved_model": str(saved_model),
@@ -165,6 +166,20 @@ class _Stages:
             _write_arrays(result, weights)
         self.records[f"{self.direction}_{name}"] = records
         return weights
+
+
+def _errors_of_directions(classifier, dataset):
+    """Returns the test error of each direction alone, where there are two."""
+    if dataset.test_texts is None or len(classifier.weights) < 2:
+        return {}
+    errors = {}
+    for direction, weights in classifier.weights.items():
+        alone = dataclasses.replace(classifier, weights={direction: weights})
+        answers = Predictions.of(
+            "test", alone, dataset.test_texts, dataset.test_labels
+        )
+        errors[f"{direction}_test_error"] = answers.error
+    return errors
 
 
 def _write_arrays(path, arrays):
