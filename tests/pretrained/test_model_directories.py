@@ -98,8 +98,14 @@ def test_a_language_model_comes_back(language_model, tmp_path):
 
 
 def test_a_shipped_model_by_its_name():
-    model = PretrainedLanguageModel.from_preset("compact")
-    assert model.architecture == models.ARCHITECTURES["compact"]
+    both = [load_pretrained("compact", d) for d in ("forward", "backward")]
+    for model in both:
+        assert model.architecture == models.ARCHITECTURES["compact"]
+    assert [model.direction for model in both] == ["forward", "backward"]
+    vocabularies = {model.tokenizer.vocabulary.tokens for model in both}
+    # Classifiers of both directions read the same ids.
+    assert len(vocabularies) == 1
+    assert (both[0].weights["embedding"] != both[1].weights["embedding"]).any()
     with pytest.raises(ValueError, match=r"There is no pretrained.*compact"):
         PretrainedLanguageModel.from_preset("compacted")
 
