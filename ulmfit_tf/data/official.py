@@ -18,6 +18,7 @@ from ulmfit_tf.data.files import (
 )
 from ulmfit_tf.data.readers import read_table
 from ulmfit_tf.data.tables import parse_csv
+from ulmfit_tf.text import join_fields
 
 _IMDB_MEMBER = re.compile(r"(?:.*/)?(train|test)/(neg|pos|unsup)/[^/]+\.txt")
 
@@ -166,8 +167,6 @@ def _zhang_rows(where, lines, classes, unescape):
                 "to use data of your own, pass its path as the data set."
             )
         fields = [unescape(field).strip() for field in fields]
-        if len(fields) > 1:
-            fields = [f"xxfld {i} {f}" for i, f in enumerate(fields, 1)]
-        texts.append(" ".join(fields))
+        texts.append(join_fields(*fields) if len(fields) > 1 else fields[0])
         labels.append(int(number) - 1)
     return texts, labels
