@@ -83,21 +83,28 @@ class VersionManager:
     def poll(self):
         """Looks at the disk once and loads and unloads accordingly."""
         for source in self._sources.values():
-            wanted = source.wanted_versions()
-            # Like TF Serving, keep what is loaded when nothing is found.
-            if not wanted:
-                continue
-            known = self._versions[source.name]
-            for number in wanted:
-                if self._needs_loading(source, known.get(number)):
-                    self._load(source, number)
-            if not any(
-                known[number].state == _State.AVAILABLE for number in wanted
-            ):
-                continue
-            for version in list(known.values()):
-                if version.number not in wanted:
-                    self._unload(source.name, version)
+            try:
+                self._poll_source(source)
+            except Exception:
+                # The other models are looked at all the same.
+                logging.exception("Polling %s failed", source.name)
+
+    def _poll_source(self, source):
+        wanted = source.wanted_versions()
+        # Like TF Serving, keep what is loaded when nothing is found.
+        if not wanted:
+            return
+        known = self._versions[source.name]
+        for number, directory in wanted.items():
+            if _needs_loading(known.get(number), directory):
+                self._load(source.name, number, directory)
+        if not any(
+            known[number].state == _State.AVAILABLE for number in wanted
+        ):
+            return
+        for version in list(known.values()):
+            if version.number not in wanted:
+                self._unload(source.name, version)
 
     def is_ready(self):
         """Whether every model has a version that takes requests."""
@@ -183,27 +190,18 @@ class VersionManager:
             raise not_found(f"Servable not found for request: {request}")
         return max(available, key=lambda version: version.number)
 
-    def _needs_loading(self, source, version):
-        if version is None:
-            return True
-        # A version that failed is tried again when its folder is replaced.
-        return version.state == _State.END and version.identity != _identity(
-            source.base_path / str(version.number)
-        )
-
-    def _load(self, source, number):
+    def _load(self, name, number, directory):
         version = _Version(number)
-        directory = source.base_path / str(number)
         with self._lock:
-            self._versions[source.name][number] = version
+            self._versions[name][number] = version
         try:
             version.identity = _identity(directory)
             version.model = self._make_model(directory)
             self._replay(version.model, directory)
         except Exception as error:
             # Whatever is wrong with a version, the server goes on.
-            logging.exception("%s version %d failed", source.name, number)
-            self.load_counts[source.name, "failed"] += 1
+            logging.exception("%s version %d failed", name, number)
+            self.load_counts[name, "failed"] += 1
             if version.model is not None:
                 version.model.close()
                 version.model = None
@@ -211,10 +209,10 @@ class VersionManager:
                 version.error = (grpc.StatusCode.UNKNOWN.value[0], str(error))
                 version.state = _State.END
             return
-        self.load_counts[source.name, "success"] += 1
+        self.load_counts[name, "success"] += 1
         with self._lock:
             version.state = _State.AVAILABLE
-        logging.info("%s version %d is available", source.name, number)
+        logging.info("%s version %d is available", name, number)
 
     def _replay(self, model, directory):
         path = directory / WARM_UP_FILE
@@ -247,12 +245,22 @@ class VersionManager:
 
     def _poll_until_stopped(self, seconds):
         while not self._stop.wait(seconds):
-            try:
-                self.poll()
-            except Exception:
-                logging.exception("Looking for versions failed")
+            self.poll()
+
+
+def _needs_loading(version, directory):
+    if version is None:
+        return True
+    # A version that failed is tried again when its folder is replaced.
+    return version.state == _State.END and version.identity != _identity(
+        directory
+    )
 
 
 def _identity(directory):
-    status = directory.stat()
+    """What changes when a folder is replaced; `None` if there is none."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
     return status.st_ino, status.st_mtime_ns

@@ -14,7 +14,7 @@ from serving.versions import VersionManager
 
 class _Model:
     def __init__(self, directory):
-        if (directory / "broken").exists():
+        if not directory.exists() or (directory / "broken").exists():
             raise OSError("no graph")
         self.directory = directory
         self.closed = False
@@ -149,3 +149,38 @@ def test_nothing_is_served_before_there_is_a_version(tmp_path):
     assert not manager.is_ready()
     with pytest.raises(ServingError, match="Servable not found"):
         used(manager)
+
+
+def test_a_version_may_be_written_with_leading_zeros(tmp_path):
+    (tmp_path / "0007").mkdir()
+    manager = make_manager(tmp_path)
+    for _ in range(2):
+        manager.poll()
+        with manager.use(spec()) as (model, version):
+            assert version == 7
+            assert model.directory == tmp_path / "0007"
+    assert manager.load_counts["m", "success"] == 1
+
+
+def test_a_failed_version_may_disappear(base_path, monkeypatch):
+    (base_path / "1" / "broken").touch()
+    manager = make_manager(base_path)
+    manager.poll()
+    found = {1: base_path / "1"}
+    monkeypatch.setattr(ModelSource, "wanted_versions", lambda self: found)
+    shutil.rmtree(base_path / "1")
+    manager.poll()
+    manager.poll()
+    assert states(manager) == {1: "END"}
+
+
+def test_a_model_that_cannot_be_polled_holds_up_no_other(base_path):
+    class Unreadable(ModelSource):
+        def wanted_versions(self):
+            raise ValueError("as told")
+
+    manager = VersionManager(
+        [Unreadable("first", base_path), ModelSource("m", base_path)], _Model
+    )
+    manager.poll()
+    assert used(manager) == 1
