@@ -16,7 +16,8 @@ from serving.status import ServingError, invalid_argument, not_found
 _State = get_model_status_pb2.ModelVersionStatus.State
 # TF Serving replays at most this many.
 _MAX_WARM_UP_RECORDS = 1000
-# How long the end waits for requests that outlasted the server's own grace.
+# How long the end waits for loading, and then for requests that outlasted
+# the server's own grace.
 _CANCEL_SECONDS = 1.0
 
 
@@ -36,8 +37,8 @@ class VersionManager:
     """Keeps the wanted versions of models loaded.
 
     A new version is loaded and warmed up before an old one is taken out, and
-    an old one is closed when its last request has been answered, so that a
-    swap fails no request.
+    an old one is closed at the first poll after its last request has been
+    answered, so that a swap fails no request.
 
     Args:
         sources: Sequence of `ModelSource`.
@@ -75,16 +76,31 @@ class VersionManager:
         """Stops polling and closes models, which cancels what still runs."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
-        for name in self._sources:
-            for version in list(self._versions[name].values()):
-                self._unload(name, version, _CANCEL_SECONDS)
+            # It may be loading a version, which can take any time.
+            self._thread.join(_CANCEL_SECONDS)
+        with self._lock:
+            left = [
+                (name, version)
+                for name, versions in self._versions.items()
+                for version in versions.values()
+            ]
+            for _, version in left:
+                version.state = _State.UNLOADING
+            self._idle.wait_for(
+                lambda: not any(version.users for _, version in left),
+                _CANCEL_SECONDS,
+            )
+            for versions in self._versions.values():
+                versions.clear()
+        for name, version in left:
+            _close(name, version)
 
     def poll(self):
         """Looks at the disk once and loads and unloads accordingly."""
         for source in self._sources.values():
             try:
                 self._poll_source(source)
+                self._close_unused(source.name)
             except Exception:
                 # The other models are looked at all the same.
                 logging.exception("Polling %s failed", source.name)
@@ -99,12 +115,14 @@ class VersionManager:
             if _needs_loading(known.get(number), directory):
                 self._load(source.name, number, directory)
         if not any(
-            known[number].state == _State.AVAILABLE for number in wanted
+            version.number in wanted and version.state == _State.AVAILABLE
+            for version in known.values()
         ):
             return
-        for version in list(known.values()):
-            if version.number not in wanted:
-                self._unload(source.name, version)
+        with self._lock:
+            for version in known.values():
+                if version.number not in wanted:
+                    version.state = _State.UNLOADING
 
     def is_ready(self):
         """Whether every model has a version that takes requests."""
@@ -230,22 +248,32 @@ class VersionManager:
                 model, prediction_log_pb2.PredictionLog.FromString(record)
             )
 
-    def _unload(self, name, version, wait_seconds=None):
+    def _close_unused(self, name):
+        """Closes what is unloaded, but for what a request still uses."""
         with self._lock:
-            was_loaded = version.model is not None
-            version.state = _State.UNLOADING
-            self._idle.wait_for(lambda: version.users == 0, wait_seconds)
-            del self._versions[name][version.number]
-        if was_loaded:
-            version.model.close()
-            version.model = None
-            # A graph refers to itself; its memory comes back here.
-            gc.collect()
-            logging.info("%s version %d is unloaded", name, version.number)
+            unused = [
+                version
+                for version in self._versions[name].values()
+                if version.state == _State.UNLOADING and version.users == 0
+            ]
+            for version in unused:
+                del self._versions[name][version.number]
+        for version in unused:
+            _close(name, version)
 
     def _poll_until_stopped(self, seconds):
         while not self._stop.wait(seconds):
             self.poll()
+
+
+def _close(name, version):
+    if version.model is None:
+        return
+    version.model.close()
+    version.model = None
+    # A graph refers to itself; its memory comes back here.
+    gc.collect()
+    logging.info("%s version %d is unloaded", name, version.number)
 
 
 def _needs_loading(version, directory):

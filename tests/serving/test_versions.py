@@ -130,17 +130,53 @@ def test_a_version_is_closed_after_its_last_request(base_path):
     manager = make_manager(base_path)
     manager.poll()
     with manager.use(spec()) as (model, version):
-        (base_path / "2").mkdir()
-        swap = threading.Thread(target=manager.poll)
-        swap.start()
-        limit = time.monotonic() + 10
-        while used(manager) != 2:
-            assert time.monotonic() < limit
-        # The new version takes requests while the old one finishes its own.
+        for newer in ("2", "3"):
+            (base_path / newer).mkdir()
+            manager.poll()
+            # New versions take requests while the old one finishes its own.
+            assert used(manager) == int(newer)
         assert version == 1
         assert not model.closed
-    swap.join(10)
+        assert states(manager) == {1: "UNLOADING", 3: "AVAILABLE"}
+    manager.poll()
     assert model.closed
+    assert states(manager) == {3: "AVAILABLE"}
+
+
+def test_a_version_comes_back_while_it_is_being_unloaded(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    with manager.use(spec()) as (model, _):
+        (base_path / "2").mkdir()
+        manager.poll()
+        (base_path / "2").rmdir()
+        manager.poll()
+        assert used(manager) == 2
+    manager.poll()
+    assert model.closed
+    manager.poll()
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+def test_the_end_waits_neither_for_requests_nor_for_loading(base_path):
+    loading, forever = threading.Event(), threading.Event()
+
+    def make_model(directory):
+        if directory.name == "2":
+            loading.set()
+            forever.wait(20)
+        return _Model(directory)
+
+    manager = VersionManager([ModelSource("m", base_path)], make_model)
+    manager.start(0.01)
+    with manager.use(spec()) as (model, _):
+        (base_path / "2").mkdir()
+        assert loading.wait(20)
+        started = time.monotonic()
+        manager.stop()
+        assert time.monotonic() - started < 10
+        assert model.closed
+    forever.set()
 
 
 def test_nothing_is_served_before_there_is_a_version(tmp_path):
