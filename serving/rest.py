@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 import time
 
@@ -43,8 +44,15 @@ class RestApi:
         try:
             return 200, "application/json", self._content(method, path, body)
         except ServingError as error:
-            content = json.dumps({"error": error.message}).encode("utf-8")
-            return error.http_status, "application/json", content
+            status, message = error.http_status, error.message
+        except UnicodeEncodeError as error:
+            # JSON may escape half of a surrogate pair; names may not hold it.
+            status, message = 400, f"A name is no valid Unicode: {error}"
+        except Exception:
+            logging.exception("%s %s failed", method, path)
+            status, message = 500, "Internal error."
+        content = json.dumps({"error": message}).encode("utf-8")
+        return status, "application/json", content
 
     def _content(self, method, path, body):
         if method == "POST" and (match := _CALL.fullmatch(path)):
@@ -64,6 +72,9 @@ class RestApi:
             return content
         except ServingError as error:
             code = error.code.name
+            raise
+        except UnicodeEncodeError:
+            code = grpc.StatusCode.INVALID_ARGUMENT.name
             raise
         finally:
             name = model[0]

@@ -285,9 +285,31 @@ class _Fuzzer:
 
     def rest_noise(self):
         path = self._rng.choice(["/", "/v1/models/questions:predict", "/%00"])
+        return self._post(path, self._bytes(200))
+
+    def rest_json(self):
+        """Valid JSON whose strings may hold half of a surrogate pair."""
+
+        def string(*likely):
+            return self._rng.choice([*likely, "\ud800", "a\udfff", "\0", ""])
+
+        verb = self._rng.choice(["predict", "classify"])
+        value = string("who")
+        row = {string("text", "text"): value}
+        document = {
+            self._rng.choice(["inputs", "instances", "examples"]): (
+                self._rng.choice([value, [value], row, [row], [row, row]])
+            )
+        }
+        if self._rng.random() < 0.5:
+            document["signature_name"] = string("serving_default", "classify")
+        return self._post(
+            f"/v1/models/questions:{verb}", json.dumps(document).encode()
+        )
+
+    def _post(self, path, body):
         connection = self._connect("rest")
         try:
-            body = self._bytes(200)
             head = (
                 f"POST {path} HTTP/1.0\r\nContent-Length: {len(body)}\r\n\r\n"
             )
@@ -324,6 +346,7 @@ _ALLOWED = {
     "huge_string": {"RESOURCE_EXHAUSTED"},
     "odd_text": {"OK"},
     "rest_noise": {"400", "404"},
+    "rest_json": {"200", "400"},
     "dropped_connection": {"dropped"},
 }
 
