@@ -21,6 +21,8 @@ class ServerOptions:
         host: Str, address to listen on.
         port: Int, of gRPC; 0 for a free one.
         rest_port: Int, of REST; 0 for a free one; `None` for no REST.
+        rest_timeout_seconds: Float, after which a REST request is given up,
+            if it is a long one; gRPC's bring their own deadline.
         poll_seconds: Float, between looks for new versions.
         max_message_bytes: Int, of a request.
         max_rows: Int, texts in a request.
@@ -36,6 +38,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8500
     rest_port: int | None = None
+    rest_timeout_seconds: float = 30.0
     poll_seconds: float = 1.0
     max_message_bytes: int = _MESSAGE_BYTES
     max_rows: int = 65536
@@ -160,7 +163,12 @@ class Server:
         from serving.rest_server import RestServer
 
         options = self._options
-        api = RestApi(self._predictor, self._metrics, options.metrics_path)
+        api = RestApi(
+            self._predictor,
+            self._metrics,
+            options.metrics_path,
+            options.rest_timeout_seconds,
+        )
         try:
             self._rest = RestServer(
                 api,

@@ -29,12 +29,16 @@ class RestApi:
         predictor: `Predictor`.
         metrics: `Metrics`.
         metrics_path: Str, where Prometheus' text is, or `None`.
+        timeout_seconds: Float, after which a request is given up, or `None`.
     """
 
-    def __init__(self, predictor, metrics, metrics_path=None):
+    def __init__(
+        self, predictor, metrics, metrics_path=None, timeout_seconds=None
+    ):
         self._predictor = predictor
         self._metrics = metrics
         self._metrics_path = metrics_path
+        self._timeout_seconds = timeout_seconds
 
     def answer(self, method, path, body=b""):
         """Returns `(HTTP status, content type, body)` of a request."""
@@ -107,7 +111,7 @@ class RestApi:
         )
         for name, values in columns.items():
             _fill_strings(request.inputs[name], name, values)
-        response = self._predictor.predict(request)
+        response = self._predictor.predict(request, self._timeout_seconds)
         outputs = {
             name: _plain(tensor) for name, tensor in response.outputs.items()
         }
@@ -142,7 +146,7 @@ class RestApi:
                 example.features.feature[name].bytes_list.value.extend(
                     _string(name, each) for each in values
                 )
-        response = self._predictor.classify(request)
+        response = self._predictor.classify(request, self._timeout_seconds)
         return _dump(
             {
                 "results": [

@@ -34,10 +34,16 @@ def parse_arguments(argv):
             "`--monitoring-config-file` needs `--rest-api-port`: metrics are "
             "read over HTTP."
         )
+    if arguments.rest_api_timeout_in_ms <= 0:
+        raise UserError(
+            "`--rest-api-timeout-in-ms` must be positive. Received: "
+            f"{arguments.rest_api_timeout_in_ms}."
+        )
     options = ServerOptions(
         host=arguments.host,
         port=arguments.port,
         rest_port=arguments.rest_api_port,
+        rest_timeout_seconds=arguments.rest_api_timeout_in_ms / 1000,
         poll_seconds=arguments.file_system_poll_wait_seconds,
         max_message_bytes=arguments.max_message_bytes,
         max_rows=arguments.max_rows,
@@ -148,6 +154,12 @@ def _parser():
     add("--host", default=ServerOptions.host, help="address to listen on")
     add("--port", type=int, default=8500, help="of gRPC; 0 for a free one")
     add("--rest-api-port", type=int, help="of REST; 0 for a free one")
+    add(
+        "--rest-api-timeout-in-ms",
+        type=int,
+        default=int(ServerOptions.rest_timeout_seconds * 1000),
+        help="after which a long REST request is given up",
+    )
     add("--enable-batching", action="store_true")
     add("--batching-parameters-file", help="needs --enable-batching")
     add("--monitoring-config-file", help="needs --rest-api-port")

@@ -117,6 +117,10 @@ def test_kubernetes_objects_refer_to_each_other():
             ["--model-base-path", "{tmp}", "--monitoring-config-file", "x"],
             "--rest-api-port",
         ),
+        (
+            ["--model-base-path", "{tmp}", "--rest-api-timeout-in-ms", "0"],
+            "must be positive",
+        ),
         (["--model-config-file", "{tmp}/absent"], "cannot be read"),
         (["--model-config-file", "{tmp}/wrong"], "ModelServerConfig"),
         (["--model-config-file", "{tmp}/empty"], "at least one model"),

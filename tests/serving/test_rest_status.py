@@ -109,3 +109,18 @@ def test_what_nobody_expected_has_a_status(caplog):
     )
     assert (status, json.loads(body)) == (500, {"error": "Internal error."})
     assert "as told" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "verb, body",
+    [
+        ("predict", b'{"inputs": "a"}'),
+        ("classify", b'{"examples": [{"text": "a"}]}'),
+    ],
+)
+def test_requests_have_a_deadline(verb, body):
+    predictor = _Answering()
+    api = RestApi(predictor, Metrics(), timeout_seconds=7.5)
+    status, _, _ = api.answer("POST", f"/v1/models/m:{verb}", body)
+    assert status == 200
+    assert predictor.timeouts == [7.5]
