@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from serving import config_files
+from serving import config_files, tls
 from serving.batching import BatchingOptions
 from serving.command_line import UserError
 from serving.model_server import ServerOptions
@@ -133,12 +133,22 @@ def _tls(arguments):
     message = config_files.read_config(
         arguments.ssl_config_file, config_files.SSLConfig
     )
+    if message.client_verify and not message.custom_ca:
+        raise UserError(
+            f"`{arguments.ssl_config_file}`: `client_verify` needs "
+            "`custom_ca`, the certificates of who signs the clients'."
+        )
     for name in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(message, name):
             raise UserError(
                 f"`{arguments.ssl_config_file}`: `{name}` must be the content "
                 "of a PEM file, not its path."
             )
+    try:
+        # gRPC would only say that the port cannot be opened.
+        tls.ssl_context(message)
+    except ValueError as error:
+        raise UserError(f"`{arguments.ssl_config_file}`: {error}") from error
     return message
 
 
@@ -168,6 +178,8 @@ def _parser():
         "--file-system-poll-wait-seconds",
         type=float,
         default=ServerOptions.poll_seconds,
+        help="between looks for versions; 0 for one look at the start, "
+        "negative for none",
     )
     add(
         "--max-message-bytes",

@@ -65,8 +65,16 @@ class VersionManager:
         return list(self._sources)
 
     def start(self, poll_seconds):
-        """Loads what is there, then polls for versions in a thread."""
-        self.poll()
+        """Loads what is there, then polls for versions in a thread.
+
+        Args:
+            poll_seconds: Float, between two polls; as in TF Serving 0 for
+                one poll, negative for none.
+        """
+        if poll_seconds >= 0:
+            self.poll()
+        if poll_seconds <= 0:
+            return
         self._thread = threading.Thread(
             target=self._poll_until_stopped, args=(poll_seconds,), daemon=True
         )

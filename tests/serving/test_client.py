@@ -175,6 +175,7 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
         (["a", "--file", "b"], "Give texts"),
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
+        (["a", "--load-test", "1", "--rate", "0"], "--rate"),
         (["a", "--tls", "--root-certificates", "/absent"], "/absent"),
     ],
 )

@@ -220,3 +220,13 @@ def test_a_model_that_cannot_be_polled_holds_up_no_other(base_path):
     )
     manager.poll()
     assert used(manager) == 1
+
+
+@pytest.mark.parametrize("seconds, expected", [(0, True), (-1, False)])
+def test_polling_may_be_done_once_or_never(base_path, seconds, expected):
+    manager = make_manager(base_path)
+    threads = threading.active_count()
+    manager.start(seconds)
+    assert threading.active_count() == threads
+    assert manager.is_ready() == expected
+    manager.stop()
