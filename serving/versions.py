@@ -227,7 +227,7 @@ class VersionManager:
         except Exception as error:
             # Whatever is wrong with a version, the server goes on.
             logging.exception("%s version %d failed", name, number)
-            self.load_counts[name, "failed"] += 1
+            self.load_counts[name, "fail"] += 1
             if version.model is not None:
                 version.model.close()
                 version.model = None

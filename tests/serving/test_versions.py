@@ -111,7 +111,7 @@ def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
     assert "no graph" in status.status.error_message
     # It is not tried again and again, but when it has changed.
     manager.poll()
-    assert manager.load_counts["m", "failed"] == 1
+    assert manager.load_counts["m", "fail"] == 1
     shutil.rmtree(base_path / "2")
     (base_path / "2").mkdir()
     manager.poll()
