@@ -225,6 +225,9 @@ class VersionManager:
             version.model = self._make_model(directory)
             self._replay(version.model, directory)
         except Exception as error:
+            if self._stop.is_set():
+                # The end has closed the model while it was warmed up.
+                return
             # Whatever is wrong with a version, the server goes on.
             logging.exception("%s version %d failed", name, number)
             self.load_counts[name, "fail"] += 1
