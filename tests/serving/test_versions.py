@@ -179,6 +179,25 @@ def test_the_end_waits_neither_for_requests_nor_for_loading(base_path):
     forever.set()
 
 
+def test_a_warm_up_that_the_end_cancels_is_no_failure(base_path, monkeypatch):
+    warming = threading.Event()
+
+    def replay(model, directory):
+        warming.set()
+        while not model.closed:
+            time.sleep(0.01)
+        raise RuntimeError("cancelled")
+
+    manager = make_manager(base_path)
+    manager.start(0.01)
+    monkeypatch.setattr(manager, "_replay", replay)
+    (base_path / "2").mkdir()
+    assert warming.wait(20)
+    manager.stop()
+    manager._thread.join(20)
+    assert manager.load_counts == {("m", "success"): 1}
+
+
 def test_nothing_is_served_before_there_is_a_version(tmp_path):
     manager = make_manager(tmp_path)
     manager.poll()
