@@ -22,7 +22,10 @@ from serving.grpc_client import Client, load_test
 def main(argv):
     """Asks as the arguments say; returns the load test's figures, if any."""
     arguments = _parser().parse_args(argv)
-    for name in ("batch_size", "max_in_flight", "timeout_seconds", "load_test"):
+    for name in (
+        *("batch_size", "max_in_flight", "timeout_seconds"),
+        *("load_test", "rate"),
+    ):
         value = getattr(arguments, name)
         if value is not None and value <= 0:
             flag = "--" + name.replace("_", "-")

@@ -225,6 +225,8 @@ def load_test(
                 index, arrival = next(schedule)
             sent = time.monotonic()
             if rate is not None:
+                if arrival >= seconds:
+                    return
                 sent = started + arrival
                 time.sleep(max(0.0, sent - time.monotonic()))
             if max(sent, time.monotonic()) - started >= seconds:
@@ -243,7 +245,8 @@ def load_test(
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed = time.monotonic() - started
+    # At a rate, the callers go home when nothing more will arrive.
+    elapsed = max(seconds, time.monotonic() - started)
     return {
         "requests": len(latencies),
         "errors": dict(errors),

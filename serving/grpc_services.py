@@ -18,7 +18,7 @@ from serving.status import ServingError
 _HEALTH = "grpc.health.v1"
 _SERVING, _NOT_SERVING = 1, 2
 # TF Serving's own: gRPC does not carry much longer messages.
-_MESSAGE_LIMIT = 1024
+_MESSAGE_BYTES = 1024
 
 
 class _Answering:
@@ -35,7 +35,8 @@ class _Answering:
             return function(request)
         except ServingError as error:
             code = error.code
-            context.abort(error.code, error.message[:_MESSAGE_LIMIT])
+            message = error.message.encode("utf-8", "replace")[:_MESSAGE_BYTES]
+            context.abort(error.code, message.decode("utf-8", "ignore"))
         except Exception:
             code = grpc.StatusCode.INTERNAL
             raise

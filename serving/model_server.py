@@ -2,12 +2,9 @@
 
 import concurrent.futures
 import dataclasses
-import os
-import ssl
-import tempfile
 import threading
 
-from serving import command_line
+from serving import command_line, tls
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
@@ -21,7 +18,10 @@ class ServerOptions:
         host: Str, address to listen on.
         port: Int, of gRPC; 0 for a free one.
         rest_port: Int, of REST; 0 for a free one; `None` for no REST.
-        poll_seconds: Float, between looks for new versions.
+        rest_timeout_seconds: Float, after which a REST request is given up,
+            if it is a long one; gRPC's bring their own deadline.
+        poll_seconds: Float, between looks for new versions; 0 for one look
+            at the start, negative for none.
         max_message_bytes: Int, of a request.
         max_rows: Int, texts in a request.
         max_workers: Int, gRPC requests answered at the same time.
@@ -36,6 +36,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 8500
     rest_port: int | None = None
+    rest_timeout_seconds: float = 30.0
     poll_seconds: float = 1.0
     max_message_bytes: int = _MESSAGE_BYTES
     max_rows: int = 65536
@@ -101,10 +102,12 @@ class Server:
     def stop(self, grace_seconds=_GRACE_SECONDS):
         """Finishes the requests under way and frees everything."""
         self._draining.set()
+        # Both at the same time: this one returns at once.
+        stopped = self._grpc and self._grpc.stop(grace_seconds)
         if self._rest is not None:
-            self._rest.stop()
-        if self._grpc is not None:
-            self._grpc.stop(grace_seconds).wait()
+            self._rest.stop(grace_seconds)
+        if stopped is not None:
+            stopped.wait()
         self._versions.stop()
 
     def _start_grpc(self):
@@ -138,13 +141,13 @@ class Server:
             ModelService(*services), self._grpc
         )
         self._grpc.add_generic_rpc_handlers([health_handler(self._is_ready)])
-        address = _address(options.host, options.port)
+        where = address(options.host, options.port)
         try:
             if options.tls is None:
-                self.port = self._grpc.add_insecure_port(address)
+                self.port = self._grpc.add_insecure_port(where)
             else:
                 self.port = self._grpc.add_secure_port(
-                    address, _grpc_credentials(options.tls)
+                    where, tls.grpc_credentials(options.tls)
                 )
         except RuntimeError as error:
             raise command_line.UserError(
@@ -158,13 +161,18 @@ class Server:
         from serving.rest_server import RestServer
 
         options = self._options
-        api = RestApi(self._predictor, self._metrics, options.metrics_path)
+        api = RestApi(
+            self._predictor,
+            self._metrics,
+            options.metrics_path,
+            options.rest_timeout_seconds,
+        )
         try:
             self._rest = RestServer(
                 api,
                 (options.host, options.rest_port),
                 options.max_message_bytes,
-                None if options.tls is None else _ssl_context(options.tls),
+                None if options.tls is None else tls.ssl_context(options.tls),
             )
         except OSError as error:
             raise command_line.UserError(
@@ -178,34 +186,6 @@ class Server:
         return self._versions.is_ready() and not self._draining.is_set()
 
 
-def _address(host, port):
+def address(host, port):
+    """Returns what a client connects to; IPv6 needs brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _grpc_credentials(tls):
-    import grpc
-
-    return grpc.ssl_server_credentials(
-        [(tls.server_key.encode(), tls.server_cert.encode())],
-        root_certificates=tls.custom_ca.encode() or None,
-        require_client_auth=tls.client_verify,
-    )
-
-
-def _ssl_context(tls):
-    """TLS for REST; `ssl` reads keys from files only."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as directory:
-        files = []
-        for name in ("server_cert", "server_key"):
-            path = os.path.join(directory, name)
-            # The key is nobody else's to read.
-            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
-                f.write(getattr(tls, name))
-            files.append(path)
-        context.load_cert_chain(*files)
-    if tls.custom_ca:
-        context.load_verify_locations(cadata=tls.custom_ca)
-    if tls.client_verify:
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -24,16 +24,20 @@ class ModelSource:
     labels: dict = dataclasses.field(default_factory=dict)
 
     def wanted_versions(self):
-        """Returns the versions on disk that should be served, ascending."""
+        """Returns what should be served: folders by version, ascending."""
         try:
-            found = sorted(
-                int(path.name)
-                for path in self.base_path.iterdir()
+            folders = {
+                int(path.name): path
+                # The name may have leading zeros.
+                for path in sorted(self.base_path.iterdir())
                 if path.name.isdecimal() and path.is_dir()
-            )
+            }
         except OSError as error:
             logging.warning("%s: %s", self.name, error)
             return None
+        found = sorted(folders)
         if self.specific:
-            return [version for version in found if version in self.specific]
-        return found[-self.latest :] if self.latest else found
+            found = [version for version in found if version in self.specific]
+        elif self.latest:
+            found = found[-self.latest :]
+        return {version: folders[version] for version in found}

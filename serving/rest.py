@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import re
 import time
 
@@ -28,12 +29,16 @@ class RestApi:
         predictor: `Predictor`.
         metrics: `Metrics`.
         metrics_path: Str, where Prometheus' text is, or `None`.
+        timeout_seconds: Float, after which a request is given up, or `None`.
     """
 
-    def __init__(self, predictor, metrics, metrics_path=None):
+    def __init__(
+        self, predictor, metrics, metrics_path=None, timeout_seconds=None
+    ):
         self._predictor = predictor
         self._metrics = metrics
         self._metrics_path = metrics_path
+        self._timeout_seconds = timeout_seconds
 
     def answer(self, method, path, body=b""):
         """Returns `(HTTP status, content type, body)` of a request."""
@@ -43,8 +48,15 @@ class RestApi:
         try:
             return 200, "application/json", self._content(method, path, body)
         except ServingError as error:
-            content = json.dumps({"error": error.message}).encode("utf-8")
-            return error.http_status, "application/json", content
+            status, message = error.http_status, error.message
+        except UnicodeEncodeError as error:
+            # JSON may escape half of a surrogate pair; names may not hold it.
+            status, message = 400, f"A name is no valid Unicode: {error}"
+        except Exception:
+            logging.exception("%s %s failed", method, path)
+            status, message = 500, "Internal error."
+        content = json.dumps({"error": message}).encode("utf-8")
+        return status, "application/json", content
 
     def _content(self, method, path, body):
         if method == "POST" and (match := _CALL.fullmatch(path)):
@@ -64,6 +76,9 @@ class RestApi:
             return content
         except ServingError as error:
             code = error.code.name
+            raise
+        except UnicodeEncodeError:
+            code = grpc.StatusCode.INVALID_ARGUMENT.name
             raise
         finally:
             name = model[0]
@@ -96,7 +111,7 @@ class RestApi:
         )
         for name, values in columns.items():
             _fill_strings(request.inputs[name], name, values)
-        response = self._predictor.predict(request)
+        response = self._predictor.predict(request, self._timeout_seconds)
         outputs = {
             name: _plain(tensor) for name, tensor in response.outputs.items()
         }
@@ -131,7 +146,7 @@ class RestApi:
                 example.features.feature[name].bytes_list.value.extend(
                     _string(name, each) for each in values
                 )
-        response = self._predictor.classify(request)
+        response = self._predictor.classify(request, self._timeout_seconds)
         return _dump(
             {
                 "results": [

@@ -17,6 +17,34 @@ _MAX_CONNECTIONS = 256
 _LINGER_SECONDS = 5
 
 
+class _UnderWay:
+    """Counts the requests that are being answered, until it is closed."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._count = 0
+        self.closed = False
+
+    @contextlib.contextmanager
+    def request(self):
+        """Counts a request; yields whether it may still be answered."""
+        with self._changed:
+            counted = not self.closed
+            self._count += counted
+        try:
+            yield counted
+        finally:
+            with self._changed:
+                self._count -= counted
+                self._changed.notify_all()
+
+    def close(self, seconds):
+        """Counts no more requests and waits for those that are counted."""
+        with self._changed:
+            self.closed = True
+            self._changed.wait_for(lambda: self._count == 0, seconds)
+
+
 class RestServer:
     """Serves a `RestApi` over HTTP/1.1, with or without TLS.
 
@@ -29,13 +57,14 @@ class RestServer:
 
     def __init__(self, api, address, max_bytes, ssl_context=None):
         connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._under_way = under_way = _UnderWay()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = _IDLE_SECONDS
 
             def do_GET(self):
-                self._reply(*api.answer("GET", self.path))
+                self._answer("GET")
 
             def do_POST(self):
                 try:
@@ -45,19 +74,31 @@ class RestServer:
                 if not 0 <= length <= max_bytes:
                     self.close_connection = True
                     status = 411 if length < 0 else 413
-                    text = (
-                        f"This server reads bodies of 0 to {max_bytes} bytes."
+                    self._refuse(
+                        status,
+                        f"This server reads bodies of 0 to {max_bytes} bytes.",
                     )
-                    content = json.dumps({"error": text}).encode("utf-8")
-                    self._reply(status, "application/json", content)
                     return self._linger()
-                body = self.rfile.read(length)
-                return self._reply(*api.answer("POST", self.path, body))
+                return self._answer("POST", self.rfile.read(length))
+
+            def _answer(self, method, body=b""):
+                with under_way.request() as counted:
+                    if counted:
+                        self._reply(*api.answer(method, self.path, body))
+                    else:
+                        self._refuse(503, "The server is stopping.")
+
+            def _refuse(self, status, text):
+                content = json.dumps({"error": text}).encode("utf-8")
+                self._reply(status, "application/json", content)
 
             def _reply(self, status, content_type, content):
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(content)))
+                if under_way.closed:
+                    # Ends the connection here, too.
+                    self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -117,8 +158,13 @@ class RestServer:
         """Answers requests in threads of its own."""
         self._thread.start()
 
-    def stop(self):
-        """Takes no more connections."""
+    def stop(self, grace_seconds):
+        """Takes no more requests and waits for those under way.
+
+        Args:
+            grace_seconds: Float, how long at most.
+        """
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._under_way.close(grace_seconds)

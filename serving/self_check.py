@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -13,6 +14,11 @@ import numpy as np
 # call back into this process, and those that write files.
 _FORBIDDEN_OPERATIONS = re.compile(
     r"Cudnn|PyFunc|PyCall|Xla|WriteFile|Nccl|Tpu|DebugIdentity"
+)
+# Where absolute paths begin on Unix machines.
+_ROOTS = (
+    *("/home", "/root", "/tmp", "/usr", "/var", "/opt", "/mnt", "/srv"),
+    *("/Users", "/private"),
 )
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -83,12 +89,16 @@ def foreign_paths(directory):
     read something else, on the server.
     """
     content = (pathlib.Path(directory) / "saved_model.pb").read_bytes()
-    # The first folder of an absolute path on a Unix machine.
-    found = re.findall(
-        rb"/(?:home|root|tmp|usr|var|opt|mnt|srv|Users|private)/[\w./-]+",
-        content,
-    )
-    return sorted({path.decode() for path in found})
+    places = [sys.prefix, sys.base_prefix, str(_ROOT), tempfile.gettempdir()]
+    places.append(os.path.expanduser("~"))
+    roots = {*_ROOTS, *(place for place in places if place[1:])}
+    within = "|".join(map(re.escape, sorted(roots)))
+    found = set(re.findall(rf"(?:{within})/[\w./-]+".encode(), content))
+    # Names of operations look like paths, too, but there is no such file.
+    for path in set(re.findall(rb"(?:/[\w.-]+){2,}", content)):
+        ends = [path[slash.start() :] for slash in re.finditer(b"/", path)]
+        found.update(filter(os.path.exists, ends[:-1]))
+    return sorted(path.decode() for path in found)
 
 
 def _as_bytes(text):

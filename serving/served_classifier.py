@@ -8,6 +8,9 @@ from ulmfit_tf.text import PADDING_ID
 
 # tf.Example's feature that `classify` reads.
 TEXT_FEATURE = "text"
+# Positions of the `tokens` signature's answer at most, padding among them: a
+# string takes 24 bytes, so 4M are 100 MB.
+_MOST_TOKENS = 1 << 22
 
 
 class ServedClassifier(tf.Module):
@@ -68,11 +71,20 @@ class ServedClassifier(tf.Module):
 
     def _tokens(self, text):
         ids = self._tokenize(text)
-        return {
-            "tokens": self.tokenizer.tokenize(text).to_tensor(""),
-            "token_ids": ids.to_tensor(PADDING_ID),
-            "lengths": tf.cast(ids.row_lengths(), tf.int32),
-        }
+        lengths = ids.row_lengths()
+        longest = tf.reduce_max(tf.concat([lengths, [0]], 0))
+        fits = tf.debugging.assert_less_equal(
+            tf.size(lengths, tf.int64) * longest,
+            tf.constant(_MOST_TOKENS, tf.int64),
+            "The tokens of all texts, padded to the longest, are too many. "
+            "Send fewer or shorter texts.",
+        )
+        with tf.control_dependencies([fits]):
+            return {
+                "tokens": self.tokenizer.tokenize(text).to_tensor(""),
+                "token_ids": ids.to_tensor(PADDING_ID),
+                "lengths": tf.cast(lengths, tf.int32),
+            }
 
     def _class_names(self, text):
         return tf.tile(tf.constant([self._classes]), [tf.size(text), 1])

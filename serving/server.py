@@ -18,7 +18,7 @@ from serving import command_line
 def main(argv):
     """Serves as the arguments say until SIGINT or SIGTERM."""
     # TensorFlow takes seconds to import; `--help` does without.
-    from serving.model_server import Server
+    from serving.model_server import Server, address
     from serving.server_arguments import parse_arguments
 
     sources, options = parse_arguments(argv)
@@ -35,9 +35,9 @@ def main(argv):
     try:
         server.start()
         # Scripts wait for this line; `--port 0` is told here.
-        ready = {"grpc": f"{options.host}:{server.port}"}
+        ready = {"grpc": address(options.host, server.port)}
         if server.rest_port is not None:
-            ready["rest"] = f"{options.host}:{server.rest_port}"
+            ready["rest"] = address(options.host, server.rest_port)
         print(json.dumps(ready), flush=True)
         stopped.wait()
     finally:

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from serving import config_files
+from serving import config_files, tls
 from serving.batching import BatchingOptions
 from serving.command_line import UserError
 from serving.model_server import ServerOptions
@@ -34,10 +34,16 @@ def parse_arguments(argv):
             "`--monitoring-config-file` needs `--rest-api-port`: metrics are "
             "read over HTTP."
         )
+    if arguments.rest_api_timeout_in_ms <= 0:
+        raise UserError(
+            "`--rest-api-timeout-in-ms` must be positive. Received: "
+            f"{arguments.rest_api_timeout_in_ms}."
+        )
     options = ServerOptions(
         host=arguments.host,
         port=arguments.port,
         rest_port=arguments.rest_api_port,
+        rest_timeout_seconds=arguments.rest_api_timeout_in_ms / 1000,
         poll_seconds=arguments.file_system_poll_wait_seconds,
         max_message_bytes=arguments.max_message_bytes,
         max_rows=arguments.max_rows,
@@ -127,12 +133,22 @@ def _tls(arguments):
     message = config_files.read_config(
         arguments.ssl_config_file, config_files.SSLConfig
     )
+    if message.client_verify and not message.custom_ca:
+        raise UserError(
+            f"`{arguments.ssl_config_file}`: `client_verify` needs "
+            "`custom_ca`, the certificates of who signs the clients'."
+        )
     for name in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(message, name):
             raise UserError(
                 f"`{arguments.ssl_config_file}`: `{name}` must be the content "
                 "of a PEM file, not its path."
             )
+    try:
+        # gRPC would only say that the port cannot be opened.
+        tls.ssl_context(message)
+    except ValueError as error:
+        raise UserError(f"`{arguments.ssl_config_file}`: {error}") from error
     return message
 
 
@@ -148,6 +164,12 @@ def _parser():
     add("--host", default=ServerOptions.host, help="address to listen on")
     add("--port", type=int, default=8500, help="of gRPC; 0 for a free one")
     add("--rest-api-port", type=int, help="of REST; 0 for a free one")
+    add(
+        "--rest-api-timeout-in-ms",
+        type=int,
+        default=int(ServerOptions.rest_timeout_seconds * 1000),
+        help="after which a long REST request is given up",
+    )
     add("--enable-batching", action="store_true")
     add("--batching-parameters-file", help="needs --enable-batching")
     add("--monitoring-config-file", help="needs --rest-api-port")
@@ -156,6 +178,8 @@ def _parser():
         "--file-system-poll-wait-seconds",
         type=float,
         default=ServerOptions.poll_seconds,
+        help="between looks for versions; 0 for one look at the start, "
+        "negative for none",
     )
     add(
         "--max-message-bytes",

@@ -16,7 +16,8 @@ from serving.status import ServingError, invalid_argument, not_found
 _State = get_model_status_pb2.ModelVersionStatus.State
 # TF Serving replays at most this many.
 _MAX_WARM_UP_RECORDS = 1000
-# How long the end waits for requests that outlasted the server's own grace.
+# How long the end waits for loading, and then for requests that outlasted
+# the server's own grace.
 _CANCEL_SECONDS = 1.0
 
 
@@ -36,8 +37,8 @@ class VersionManager:
     """Keeps the wanted versions of models loaded.
 
     A new version is loaded and warmed up before an old one is taken out, and
-    an old one is closed when its last request has been answered, so that a
-    swap fails no request.
+    an old one is closed at the first poll after its last request has been
+    answered, so that a swap fails no request.
 
     Args:
         sources: Sequence of `ModelSource`.
@@ -64,8 +65,16 @@ class VersionManager:
         return list(self._sources)
 
     def start(self, poll_seconds):
-        """Loads what is there, then polls for versions in a thread."""
-        self.poll()
+        """Loads what is there, then polls for versions in a thread.
+
+        Args:
+            poll_seconds: Float, between two polls; as in TF Serving 0 for
+                one poll, negative for none.
+        """
+        if poll_seconds >= 0:
+            self.poll()
+        if poll_seconds <= 0:
+            return
         self._thread = threading.Thread(
             target=self._poll_until_stopped, args=(poll_seconds,), daemon=True
         )
@@ -75,29 +84,53 @@ class VersionManager:
         """Stops polling and closes models, which cancels what still runs."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join()
-        for name in self._sources:
-            for version in list(self._versions[name].values()):
-                self._unload(name, version, _CANCEL_SECONDS)
+            # It may be loading a version, which can take any time.
+            self._thread.join(_CANCEL_SECONDS)
+        with self._lock:
+            left = [
+                (name, version)
+                for name, versions in self._versions.items()
+                for version in versions.values()
+            ]
+            for _, version in left:
+                version.state = _State.UNLOADING
+            self._idle.wait_for(
+                lambda: not any(version.users for _, version in left),
+                _CANCEL_SECONDS,
+            )
+            for versions in self._versions.values():
+                versions.clear()
+        for name, version in left:
+            _close(name, version)
 
     def poll(self):
         """Looks at the disk once and loads and unloads accordingly."""
         for source in self._sources.values():
-            wanted = source.wanted_versions()
-            # Like TF Serving, keep what is loaded when nothing is found.
-            if not wanted:
-                continue
-            known = self._versions[source.name]
-            for number in wanted:
-                if self._needs_loading(source, known.get(number)):
-                    self._load(source, number)
-            if not any(
-                known[number].state == _State.AVAILABLE for number in wanted
-            ):
-                continue
-            for version in list(known.values()):
+            try:
+                self._poll_source(source)
+                self._close_unused(source.name)
+            except Exception:
+                # The other models are looked at all the same.
+                logging.exception("Polling %s failed", source.name)
+
+    def _poll_source(self, source):
+        wanted = source.wanted_versions()
+        # Like TF Serving, keep what is loaded when nothing is found.
+        if not wanted:
+            return
+        known = self._versions[source.name]
+        for number, directory in wanted.items():
+            if _needs_loading(known.get(number), directory):
+                self._load(source.name, number, directory)
+        if not any(
+            version.number in wanted and version.state == _State.AVAILABLE
+            for version in known.values()
+        ):
+            return
+        with self._lock:
+            for version in known.values():
                 if version.number not in wanted:
-                    self._unload(source.name, version)
+                    version.state = _State.UNLOADING
 
     def is_ready(self):
         """Whether every model has a version that takes requests."""
@@ -183,27 +216,21 @@ class VersionManager:
             raise not_found(f"Servable not found for request: {request}")
         return max(available, key=lambda version: version.number)
 
-    def _needs_loading(self, source, version):
-        if version is None:
-            return True
-        # A version that failed is tried again when its folder is replaced.
-        return version.state == _State.END and version.identity != _identity(
-            source.base_path / str(version.number)
-        )
-
-    def _load(self, source, number):
+    def _load(self, name, number, directory):
         version = _Version(number)
-        directory = source.base_path / str(number)
         with self._lock:
-            self._versions[source.name][number] = version
+            self._versions[name][number] = version
         try:
             version.identity = _identity(directory)
             version.model = self._make_model(directory)
             self._replay(version.model, directory)
         except Exception as error:
+            if self._stop.is_set():
+                # The end has closed the model while it was warmed up.
+                return
             # Whatever is wrong with a version, the server goes on.
-            logging.exception("%s version %d failed", source.name, number)
-            self.load_counts[source.name, "failed"] += 1
+            logging.exception("%s version %d failed", name, number)
+            self.load_counts[name, "fail"] += 1
             if version.model is not None:
                 version.model.close()
                 version.model = None
@@ -211,10 +238,10 @@ class VersionManager:
                 version.error = (grpc.StatusCode.UNKNOWN.value[0], str(error))
                 version.state = _State.END
             return
-        self.load_counts[source.name, "success"] += 1
+        self.load_counts[name, "success"] += 1
         with self._lock:
             version.state = _State.AVAILABLE
-        logging.info("%s version %d is available", source.name, number)
+        logging.info("%s version %d is available", name, number)
 
     def _replay(self, model, directory):
         path = directory / WARM_UP_FILE
@@ -232,27 +259,47 @@ class VersionManager:
                 model, prediction_log_pb2.PredictionLog.FromString(record)
             )
 
-    def _unload(self, name, version, wait_seconds=None):
+    def _close_unused(self, name):
+        """Closes what is unloaded, but for what a request still uses."""
         with self._lock:
-            was_loaded = version.model is not None
-            version.state = _State.UNLOADING
-            self._idle.wait_for(lambda: version.users == 0, wait_seconds)
-            del self._versions[name][version.number]
-        if was_loaded:
-            version.model.close()
-            version.model = None
-            # A graph refers to itself; its memory comes back here.
-            gc.collect()
-            logging.info("%s version %d is unloaded", name, version.number)
+            unused = [
+                version
+                for version in self._versions[name].values()
+                if version.state == _State.UNLOADING and version.users == 0
+            ]
+            for version in unused:
+                del self._versions[name][version.number]
+        for version in unused:
+            _close(name, version)
 
     def _poll_until_stopped(self, seconds):
         while not self._stop.wait(seconds):
-            try:
-                self.poll()
-            except Exception:
-                logging.exception("Looking for versions failed")
+            self.poll()
+
+
+def _close(name, version):
+    if version.model is None:
+        return
+    version.model.close()
+    version.model = None
+    # A graph refers to itself; its memory comes back here.
+    gc.collect()
+    logging.info("%s version %d is unloaded", name, version.number)
+
+
+def _needs_loading(version, directory):
+    if version is None:
+        return True
+    # A version that failed is tried again when its folder is replaced.
+    return version.state == _State.END and version.identity != _identity(
+        directory
+    )
 
 
 def _identity(directory):
-    status = directory.stat()
+    """What changes when a folder is replaced; `None` if there is none."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
     return status.st_ino, status.st_mtime_ns

@@ -1,5 +1,7 @@
 """Documents of mixed lengths are answered as each alone, and as in training."""
 
+import resource
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,3 +90,25 @@ def test_documents_that_have_ended_are_not_read(pair, monkeypatch):
     lengths = [100, *[5] * 30]
     document_probabilities(pair, random_documents(lengths))
     assert sum(lengths) <= sum(computed) < 1.2 * sum(lengths)
+
+
+def test_a_long_document_is_not_padded_for_its_neighbours(pair, monkeypatch):
+    """64 documents as long as this one would take a gigabyte."""
+    length = 1 << 22
+
+    def fast(self, token_ids, **kwargs):
+        hidden = tf.zeros([*token_ids.shape, self.lstms[-1].units])
+        return hidden, kwargs["initial_states"]
+
+    for classifier in pair.classifiers.values():
+        monkeypatch.setattr(type(classifier.encoder), "call", fast)
+        monkeypatch.setattr(classifier, "pooled_length", length)
+    monkeypatch.setattr(inference, "_SEGMENT_TOKENS", 1 << 18)
+    splits = [0, *range(length, length + 64)]
+    documents = tf.RaggedTensor.from_row_splits(
+        tf.fill([splits[-1]], 9), splits
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert document_probabilities(pair, documents).shape == (64, 3)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * 1024 < 1 << 29

@@ -144,6 +144,14 @@ def test_a_load_test_at_a_rate(client):
     assert 30 <= figures["requests"] <= 40
 
 
+def test_a_load_test_ends_with_its_last_arrival(client):
+    # Arrivals at 0 and 0.5 s; the next ones would come seconds later.
+    figures = load_test(client, [["a"]], 0.9, concurrency=8, rate=2)
+    assert figures["requests"] == 2
+    assert 0.9 <= figures["seconds"] < 1.4
+    assert figures["requests_per_second"] > 1.5
+
+
 def test_a_load_test_with_random_arrivals(client, scripted):
     figures = load_test(
         client, [["a"]], 1.0, concurrency=8, rate=100, arrivals="poisson"
@@ -175,6 +183,7 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
         (["a", "--file", "b"], "Give texts"),
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
+        (["a", "--load-test", "1", "--rate", "0"], "--rate"),
         (["a", "--tls", "--root-certificates", "/absent"], "/absent"),
     ],
 )

@@ -11,6 +11,7 @@ import serving
 from serving import config_files
 from serving.batching import BatchingOptions
 from serving.command_line import UserError
+from serving.model_server import address
 from serving.server_arguments import parse_arguments, read_sources
 
 CONFIG = pathlib.Path(serving.__file__).parent / "config"
@@ -117,12 +118,31 @@ def test_kubernetes_objects_refer_to_each_other():
             ["--model-base-path", "{tmp}", "--monitoring-config-file", "x"],
             "--rest-api-port",
         ),
+        (
+            ["--model-base-path", "{tmp}", "--rest-api-timeout-in-ms", "0"],
+            "must be positive",
+        ),
         (["--model-config-file", "{tmp}/absent"], "cannot be read"),
         (["--model-config-file", "{tmp}/wrong"], "ModelServerConfig"),
         (["--model-config-file", "{tmp}/empty"], "at least one model"),
         (
             ["--model-base-path", "{tmp}", "--ssl-config-file", "{tmp}/empty"],
             "content of a PEM file",
+        ),
+        (
+            # The example's key and certificate are none.
+            [
+                *("--model-base-path", "{tmp}"),
+                *("--ssl-config-file", str(CONFIG / "ssl.config")),
+            ],
+            "ssl.config`: no usable key",
+        ),
+        (
+            [
+                *("--model-base-path", "{tmp}"),
+                *("--ssl-config-file", "{tmp}/verify"),
+            ],
+            "`client_verify` needs `custom_ca`",
         ),
         (
             [
@@ -138,8 +158,14 @@ def test_kubernetes_objects_refer_to_each_other():
 )
 def test_mistakes_are_told(arguments, message, tmp_path):
     (tmp_path / "wrong").write_text("models: 3")
+    (tmp_path / "verify").write_text("client_verify: true")
     (tmp_path / "empty").write_text("")
     (tmp_path / "zero").write_text("max_batch_size { value: 0 }")
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     with pytest.raises(UserError, match=message):
         parse_arguments(arguments)
+
+
+def test_addresses_are_a_clients():
+    assert address("127.0.0.1", 8500) == "127.0.0.1:8500"
+    assert address("::1", 8500) == "[::1]:8500"

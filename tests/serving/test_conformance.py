@@ -199,6 +199,15 @@ def test_tokens_are_the_tokenizers(kind):
     assert outputs["tokens"].shape == outputs["token_ids"].shape
 
 
+def test_tokens_are_refused_where_padding_would_fill_the_memory(kind):
+    _, model = kind
+    # A word of each, or the tokenizer would count repetitions.
+    texts = np.array(["what is " * 2500, *["who"] * 1000], object)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="fewer or short"):
+        model.run("tokens", {"text": texts})
+    assert len(model.run("tokens", {"text": texts[:100]})["lengths"]) == 100
+
+
 def test_labels_follow_from_the_probabilities(kind):
     classifier, model = kind
     thresholds = classifier.decision.thresholds

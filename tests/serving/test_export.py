@@ -1,11 +1,14 @@
 import hashlib
 import json
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving import saved_model, self_check
 
@@ -46,9 +49,34 @@ def test_nothing_of_this_machine_is_exported(model_directory):
     assert self_check.foreign_paths(model_directory / "1") == []
 
 
-def test_a_path_would_be_found(tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes(b"\x12\x05/tmp/x/vocabulary.txt")
-    assert self_check.foreign_paths(tmp_path) == ["/tmp/x/vocabulary.txt"]
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tmp/x/vocabulary.txt",
+        "{sys.prefix}/lib/vocabulary.txt",
+        "{self_check._ROOT}/vocabulary.txt",
+        # No usual place, but it is there.
+        "/proc/self/status",
+    ],
+)
+def test_a_path_would_be_found(tmp_path, monkeypatch, path):
+    monkeypatch.setattr(sys, "prefix", "/odd/environment")
+    monkeypatch.setattr(self_check, "_ROOT", pathlib.Path("/odd/project"))
+    path = path.format(sys=sys, self_check=self_check)
+    content = b"\x12\x05classifier" + path.encode() + b"\x12\x07a/while/add"
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    assert self_check.foreign_paths(tmp_path) == [path]
+
+
+def test_a_forbidden_operation_would_be_found():
+    @tf.function(input_signature=[tf.TensorSpec([None])])
+    def inner(numbers):
+        return tf.numpy_function(np.sort, [numbers], tf.float32)
+
+    # In a function of the graph, as a signature's operations are.
+    outer = tf.function(lambda: inner([1.0])).get_concrete_function()
+    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=outer.graph.as_graph_def())
+    assert self_check.forbidden_operations(meta_graph) == ["PyFunc"]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import grpc
@@ -128,6 +129,21 @@ def test_requests_under_way_are_answered_before_the_end(
         thread.join(60)
     assert len(answers) == 1
     assert process.wait(60) == 0
+
+
+def test_a_rest_request_that_takes_too_long_is_given_up(
+    model_directory, start_server
+):
+    _, addresses = start_server(
+        *("--model-base-path", str(model_directory), "--rest-api-port", "0"),
+        *("--rest-api-timeout-in-ms", "200"),
+    )
+    url = f"http://{addresses['rest']}/v1/models/questions:predict"
+    body = json.dumps({"instances": ["what is " * 60_000]}).encode()
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(url, body, timeout=60)
+    assert raised.value.code == 504
+    raised.value.close()
 
 
 def test_a_taken_port_is_told(model_directory, server):

@@ -171,6 +171,16 @@ def test_predict_refuses(stub, spoil, code, message):
     assert message in raised.value.details()
 
 
+def test_a_long_message_is_cut_to_bytes_that_grpc_carries(stub):
+    request = predict_request(name="n" + "\u65e5" * 4000)
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Predict(request, timeout=20)
+    assert raised.value.code() == _NOT_FOUND
+    message = raised.value.details()
+    assert message.startswith("Servable not found for request: Latest(n\u65e5")
+    assert 1020 < len(message.encode()) <= 1024
+
+
 def classification_request(signature="classify"):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name = "questions"

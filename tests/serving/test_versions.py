@@ -14,7 +14,7 @@ from serving.versions import VersionManager
 
 class _Model:
     def __init__(self, directory):
-        if (directory / "broken").exists():
+        if not directory.exists() or (directory / "broken").exists():
             raise OSError("no graph")
         self.directory = directory
         self.closed = False
@@ -111,7 +111,7 @@ def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
     assert "no graph" in status.status.error_message
     # It is not tried again and again, but when it has changed.
     manager.poll()
-    assert manager.load_counts["m", "failed"] == 1
+    assert manager.load_counts["m", "fail"] == 1
     shutil.rmtree(base_path / "2")
     (base_path / "2").mkdir()
     manager.poll()
@@ -130,17 +130,72 @@ def test_a_version_is_closed_after_its_last_request(base_path):
     manager = make_manager(base_path)
     manager.poll()
     with manager.use(spec()) as (model, version):
-        (base_path / "2").mkdir()
-        swap = threading.Thread(target=manager.poll)
-        swap.start()
-        limit = time.monotonic() + 10
-        while used(manager) != 2:
-            assert time.monotonic() < limit
-        # The new version takes requests while the old one finishes its own.
+        for newer in ("2", "3"):
+            (base_path / newer).mkdir()
+            manager.poll()
+            # New versions take requests while the old one finishes its own.
+            assert used(manager) == int(newer)
         assert version == 1
         assert not model.closed
-    swap.join(10)
+        assert states(manager) == {1: "UNLOADING", 3: "AVAILABLE"}
+    manager.poll()
     assert model.closed
+    assert states(manager) == {3: "AVAILABLE"}
+
+
+def test_a_version_comes_back_while_it_is_being_unloaded(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    with manager.use(spec()) as (model, _):
+        (base_path / "2").mkdir()
+        manager.poll()
+        (base_path / "2").rmdir()
+        manager.poll()
+        assert used(manager) == 2
+    manager.poll()
+    assert model.closed
+    manager.poll()
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+def test_the_end_waits_neither_for_requests_nor_for_loading(base_path):
+    loading, forever = threading.Event(), threading.Event()
+
+    def make_model(directory):
+        if directory.name == "2":
+            loading.set()
+            forever.wait(20)
+        return _Model(directory)
+
+    manager = VersionManager([ModelSource("m", base_path)], make_model)
+    manager.start(0.01)
+    with manager.use(spec()) as (model, _):
+        (base_path / "2").mkdir()
+        assert loading.wait(20)
+        started = time.monotonic()
+        manager.stop()
+        assert time.monotonic() - started < 10
+        assert model.closed
+    forever.set()
+
+
+def test_a_warm_up_that_the_end_cancels_is_no_failure(base_path, monkeypatch):
+    warming = threading.Event()
+
+    def replay(model, directory):
+        warming.set()
+        while not model.closed:
+            time.sleep(0.01)
+        raise RuntimeError("cancelled")
+
+    manager = make_manager(base_path)
+    manager.start(0.01)
+    monkeypatch.setattr(manager, "_replay", replay)
+    (base_path / "2").mkdir()
+    assert warming.wait(20)
+    manager.stop()
+    manager._thread.join(20)
+    assert manager.load_counts == {("m", "success"): 1}
 
 
 def test_nothing_is_served_before_there_is_a_version(tmp_path):
@@ -149,3 +204,48 @@ def test_nothing_is_served_before_there_is_a_version(tmp_path):
     assert not manager.is_ready()
     with pytest.raises(ServingError, match="Servable not found"):
         used(manager)
+
+
+def test_a_version_may_be_written_with_leading_zeros(tmp_path):
+    (tmp_path / "0007").mkdir()
+    manager = make_manager(tmp_path)
+    for _ in range(2):
+        manager.poll()
+        with manager.use(spec()) as (model, version):
+            assert version == 7
+            assert model.directory == tmp_path / "0007"
+    assert manager.load_counts["m", "success"] == 1
+
+
+def test_a_failed_version_may_disappear(base_path, monkeypatch):
+    (base_path / "1" / "broken").touch()
+    manager = make_manager(base_path)
+    manager.poll()
+    found = {1: base_path / "1"}
+    monkeypatch.setattr(ModelSource, "wanted_versions", lambda self: found)
+    shutil.rmtree(base_path / "1")
+    manager.poll()
+    manager.poll()
+    assert states(manager) == {1: "END"}
+
+
+def test_a_model_that_cannot_be_polled_holds_up_no_other(base_path):
+    class Unreadable(ModelSource):
+        def wanted_versions(self):
+            raise ValueError("as told")
+
+    manager = VersionManager(
+        [Unreadable("first", base_path), ModelSource("m", base_path)], _Model
+    )
+    manager.poll()
+    assert used(manager) == 1
+
+
+@pytest.mark.parametrize("seconds, expected", [(0, True), (-1, False)])
+def test_polling_may_be_done_once_or_never(base_path, seconds, expected):
+    manager = make_manager(base_path)
+    threads = threading.active_count()
+    manager.start(seconds)
+    assert threading.active_count() == threads
+    assert manager.is_ready() == expected
+    manager.stop()

@@ -80,7 +80,7 @@ def _pooled_states(classifier, documents):
     """
     lengths = tf.cast(documents.row_lengths(), tf.int32)
     first_pooled = tf.maximum(lengths - classifier.pooled_length, 0)
-    token_ids = documents.to_tensor(PADDING_ID)
+    first = tf.cast(documents.row_starts(), tf.int32)
     rows = tf.size(lengths)
     units = classifier.architecture.embedding_units
     states = [
@@ -94,14 +94,19 @@ def _pooled_states(classifier, documents):
             _SEGMENT_TOKENS // active, 1, classifier.pooled_length
         )
         end = tf.minimum(lengths[active * 3 // 4], start + longest)
+        positions = tf.range(start, end)
+        is_token = positions < lengths[:active, None]
+        # Only the segment is padded: the longest document may be far longer
+        # than the others.
+        places = tf.where(is_token, first[:active, None] + positions, 0)
+        token_ids = tf.where(
+            is_token, tf.gather(documents.values, places), PADDING_ID
+        )
         hidden, new_states = classifier.encoder(
-            token_ids[:active, start:end],
+            token_ids,
             initial_states=[[part[:active] for part in s] for s in states],
         )
-        positions = tf.range(start, end)
-        pooled = (positions >= first_pooled[:active, None]) & (
-            positions < lengths[:active, None]
-        )
+        pooled = is_token & (positions >= first_pooled[:active, None])
         sums = tf.reduce_sum(tf.where(pooled[:, :, None], hidden, 0.0), 1)
         peaks = tf.reduce_max(tf.where(pooled[:, :, None], hidden, _LOWEST), 1)
 
