@@ -27,9 +27,9 @@ CONFIGURED = [
 
 
 def test_every_layer_is_listed():
-    assert sorted(type(layer).__name__ for layer in CONFIGURED) == sorted(
-        layers.__all__
-    )
+    # By capital letters: the others are functions.
+    listed = [name for name in layers.__all__ if name[0].isupper()]
+    assert sorted(type(layer).__name__ for layer in CONFIGURED) == listed
 
 
 @pytest.mark.parametrize("layer", CONFIGURED, ids=lambda layer: layer.name)

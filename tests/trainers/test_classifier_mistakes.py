@@ -190,7 +190,7 @@ SCRATCH = ("--pretrained", "none")
         pytest.param(
             ["--dataset", "reviews.csv", *SCRATCH, "--epochs", "3"]
             + ["--unfreezing", "paper"],
-            ["`--unfreezing`", "Train for 5 epochs or more"],
+            ["`--unfreezing`", "Train for 4 epochs or more"],
             id="too_few_epochs_to_unfreeze",
         ),
         pytest.param(
