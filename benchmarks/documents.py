@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.synthetic import token_windows
 
 _WORDS = re.compile(r"\w+|[^\w\s]")
+_POOL = 50
 _QUESTIONS = (
     pathlib.Path(__file__).parents[1] / "ulmfit_tf/data/questions/train.tsv"
 )
@@ -48,7 +49,31 @@ def texts(count):
 
 def token_documents(count, vocabulary_size):
     """Returns documents of token ids, as long as `texts` have words."""
-    lengths = [len(_WORDS.findall(text)) + 1 for text in texts(count)[1]]
+    return _documents(_lengths(count), vocabulary_size)
+
+
+def training_documents(batches, batch, vocabulary_size):
+    """Returns the documents of some batches as an epoch has them.
+
+    Both sides sort by length within pools of 50 batches, so a batch holds
+    documents of like length. Of such a pool these are some batches, equally
+    far apart.
+
+    Args:
+        batches: Int, how many.
+        batch: Int, documents of a batch.
+        vocabulary_size: Int.
+    """
+    pool = np.sort(_lengths(_POOL * batch)).reshape(_POOL, batch)
+    chosen = ((np.arange(batches) + 0.5) * _POOL / batches).astype(int)
+    return _documents(pool[chosen].ravel(), vocabulary_size)
+
+
+def _lengths(count):
+    return [len(_WORDS.findall(text)) + 1 for text in texts(count)[1]]
+
+
+def _documents(lengths, vocabulary_size):
     ids = token_windows(vocabulary_size, 1, sum(lengths))[0]
     return np.split(ids, np.cumsum(lengths)[:-1])
 

@@ -7,7 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.documents import single_text, texts, token_documents
+from benchmarks.documents import (
+    single_text,
+    texts,
+    token_documents,
+    training_documents,
+)
 from trainers.optimizers import group_optimizers
 from ulmfit_tf import models
 from ulmfit_tf.data.chunks import DocumentBatches
@@ -50,20 +55,20 @@ def trainable_classifier(vocabulary_size, precision, preset="paper"):
     return model
 
 
-def training(vocabulary_size, documents, batch, precision, preset="paper"):
+def training(vocabulary_size, batches, batch, precision, preset="paper"):
     """Returns a function that measures documents a second of an epoch."""
     model = trainable_classifier(vocabulary_size, precision, preset)
-    ids = token_documents(documents, vocabulary_size)
-    batches = training_batches(ids, batch)
+    documents = training_documents(batches, batch, vocabulary_size)
+    epoch = training_batches(documents, batch)
     model.make_train_function()
 
     def measure():
-        stream = iter(batches.dataset())
+        stream = iter(epoch.dataset())
         started = time.perf_counter()
-        for _ in range(batches.steps_per_epoch):
+        for _ in range(epoch.steps_per_epoch):
             model.train_function(stream)
         float(model.get_metrics_result()["loss"])
-        return documents / (time.perf_counter() - started)
+        return len(documents) / (time.perf_counter() - started)
 
     return measure
 

@@ -2,7 +2,7 @@
 
 from benchmarks.row import Case, Comparison, Row
 
-_SIZES = {"vocabulary_size": 30000, "documents": 48, "batch": 24}
+_SIZES = {"vocabulary_size": 30000, "batches": 4, "batch": 24}
 
 
 def _case(name, side, **arguments):

@@ -12,7 +12,12 @@ from fastai.text.learner import text_classifier_learner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_split
 from fastai.text.models.core import get_text_classifier
 
-from benchmarks.documents import single_text, texts, token_documents
+from benchmarks.documents import (
+    single_text,
+    texts,
+    token_documents,
+    training_documents,
+)
 
 _CLASSES = 2
 
@@ -34,7 +39,7 @@ def padded_batches(documents, batch):
     ]
 
 
-def training(vocabulary_size, documents, batch):
+def training(vocabulary_size, batches, batch):
     """Returns a function that measures documents a second of an epoch.
 
     A step is what fastai's `Learner` does with `GradientClip`, without the
@@ -45,7 +50,8 @@ def training(vocabulary_size, documents, batch):
     model.train()
     groups = [list(group) for group in awd_lstm_clas_split(model)]
     optimizer = Adam(groups, lr=0.01, mom=0.7, sqr_mom=0.99, wd=1e-6)
-    batches = padded_batches(token_documents(documents, vocabulary_size), batch)
+    documents = training_documents(batches, batch, vocabulary_size)
+    inputs = padded_batches(documents, batch)
 
     def step(ids):
         model.reset()
@@ -59,9 +65,9 @@ def training(vocabulary_size, documents, batch):
 
     def measure():
         started = time.perf_counter()
-        for ids in batches:
+        for ids in inputs:
             step(ids)
-        return documents / (time.perf_counter() - started)
+        return len(documents) / (time.perf_counter() - started)
 
     return measure
 
