@@ -176,7 +176,7 @@ class TextClassifier(keras.Model):
             for index in range(num_chunks):
                 states = read_chunk(index, states)
             return states
-        _, states = ops.while_loop(
+        _, states = _in_order(
             lambda index, _: index < num_chunks,
             lambda index, states: (index + 1, read_chunk(index, states)),
             (0, states),
@@ -202,6 +202,19 @@ class TextClassifier(keras.Model):
             "activation_l2": self.activation_l2,
             "temporal_l2": self.temporal_l2,
         }
+
+
+def _in_order(condition, body, variables):
+    """A loop whose steps wait for each other.
+
+    TensorFlow works on ten steps at a time, and so would keep the dropped
+    kernels of ten chunks.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.while_loop(condition, body, variables)
+    import tensorflow as tf
+
+    return tf.while_loop(condition, body, variables, parallel_iterations=1)
 
 
 def _batch_norm(name):
