@@ -184,4 +184,8 @@ class GroupRates(keras.callbacks.Callback):
         return rates
 
     def _current_iterations(self):
-        return [int(optimizer.iterations) for optimizer in self.optimizers]
+        # A replica's variable cannot be cast to int as it is.
+        return [
+            int(keras.ops.convert_to_numpy(optimizer.iterations))
+            for optimizer in self.optimizers
+        ]
