@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import grpc
 import pytest
@@ -26,6 +27,7 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def __init__(self):
         self.failures = []
+        self.delay = 0.0
         self.requests = []
         self.under_way = 0
         self.most_under_way = 0
@@ -38,6 +40,7 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
+            time.sleep(self.delay)
             if failure is not None:
                 context.abort(failure, "as told")
             texts = request.inputs["text"].string_val
@@ -104,6 +107,31 @@ def test_retries_come_to_an_end(scripted):
     ):
         client.predict(["a"])
     assert len(scripted.requests) == 2
+
+
+def test_a_deadline_ends_a_request(scripted):
+    scripted.delay = 2.0
+    started = time.monotonic()
+    with (
+        Client(scripted.target, "m", timeout_seconds=0.3) as client,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        client.predict(["a"])
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - started < 1.5
+    assert len(scripted.requests) == 1
+
+
+def test_standard_input_is_read_line_by_line(scripted):
+    result = subprocess.run(
+        [sys.executable, "-m", "serving.client", "--target", scripted.target]
+        + ["--model", "m", "--file", "-"],
+        input=b"one\nthree\r\n\xff\n",
+        capture_output=True,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = map(json.loads, result.stdout.splitlines())
+    assert [line["label"] for line in lines] == ["3", "5", "1"]
 
 
 def test_other_errors_are_not_sent_again(client, scripted):
