@@ -11,6 +11,16 @@ _TOPICS = {
 _COMMON = ["the", "a", "of", "is", "was", "very", "in", "on", "this", "that"]
 
 
+def pytest_make_parametrize_id(val, argname):
+    """A case of bytes takes its argument's name, and pytest numbers it.
+
+    A gzip header holds the time of its writing: an identifier made of the
+    bytes differs from process to process, and the processes of pytest-xdist
+    refuse to share out tests that they name differently.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def small_table(tmp_path_factory):
     """A hundred texts of two classes that a word often tells apart."""
