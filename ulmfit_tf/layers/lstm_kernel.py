@@ -1,13 +1,15 @@
 """LSTM over a whole sequence on TensorFlow CPU, with its own backward pass."""
 
 import dataclasses
+import os
 
 import tensorflow as tf
 
-# Parts of a batch that are computed side by side while training. One part
-# leaves cores idle between its many small operations; with two of them one
-# works while the other waits.
-_NUM_PARTS = 2
+# Rows from which on a batch is computed in two parts, side by side, while
+# training. One part leaves cores idle between its many small operations; of
+# two, one works while the other waits. But a product of fewer rows is less
+# efficient, which the float32 product feels sooner.
+_ROWS_OF_TWO_PARTS = {tf.bfloat16: 24, tf.float32: 64}
 
 
 def lstm_sequence(
@@ -31,12 +33,12 @@ def lstm_sequence(
       kernel's gradient, a matrix as large as the kernel, at every step. Here
       the backward loop only propagates the state's gradient and keeps that
       of the gates; both kernels' gradients then are one matrix product each.
-    - The state is `(units, batch)` inside of the loops, so that a step's
-      product has the large matrix on the left, which the processor reads as
-      it is, and the small one on the right, which has to be repacked.
-      Splitting the gates then copies nothing.
-    - While training, the parts of a batch run in loops of their own that do
-      not wait for each other.
+    - While training the state is `(units, batch)` inside of the loops, so
+      that a step's product has the large matrix on the left, which the
+      processor reads as it is, and the small one on the right, which has to
+      be repacked. Splitting the gates then copies nothing.
+    - While training, two halves of a large batch run in loops of their own
+      that do not wait for each other.
 
     Matrix products run in the dtype of `inputs` (float32 or bfloat16). Gate
     activations and the cell state are float32 in either case, within a call:
@@ -115,26 +117,46 @@ class _Part:
 
 
 def _infer(inputs, hidden, cell, kernel, recurrent, bias, mask):
-    """Returns outputs and final states, and keeps nothing."""
+    """Returns outputs and final states, and keeps nothing.
+
+    With few rows a step's time is that of reading the recurrent kernel. So
+    the kernels are used as they lie, with the rows as left factors: to copy
+    them in another order takes as long as reading a dozen words. And what
+    does not depend on the state is one product over all timesteps.
+    """
     features, gates = kernel.shape
+    dtype, units = inputs.dtype, gates // 4
     batch, timesteps = tf.shape(inputs)[0], tf.shape(inputs)[1]
-    # With few rows a step's time is that of reading its matrix, so what does
-    # not depend on the state is one product over all timesteps.
     projected = tf.matmul(
-        tf.reshape(inputs, [-1, features]), _sigmoids_first(kernel)
+        tf.reshape(tf.transpose(inputs, [1, 0, 2]), [-1, features]), kernel
     )
-    projected = tf.reshape(projected, [batch, timesteps, gates])
-    projected = tf.transpose(projected, [1, 2, 0])
-    bias = _sigmoids_first(bias[None])[0, :, None]
-    weights = _as_left_factor(_sigmoids_first(recurrent))
+    projected = tf.reshape(projected, [timesteps, batch, gates])
+    if mask is not None:
+        mask = tf.transpose(mask)[:, :, None]
 
-    def gate_inputs(time, hidden):
-        sums = tf.cast(_left_product(weights, hidden), tf.float32)
-        return sums + (tf.cast(projected[time], tf.float32) + bias)
+    def step(time, hidden, cell, outputs):
+        sums = tf.cast(tf.matmul(hidden, recurrent), tf.float32)
+        sums += tf.cast(projected[time], tf.float32) + bias
+        i, f, g, o = tf.split(sums, 4, axis=1)
+        new_cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+        new_hidden = tf.cast(tf.sigmoid(o) * tf.tanh(new_cell), dtype)
+        if mask is not None:
+            new_cell = tf.where(mask[time], new_cell, cell)
+            new_hidden = tf.where(mask[time], new_hidden, hidden)
+        outputs = outputs.write(time, new_hidden)
+        return time + 1, new_hidden, new_cell, outputs
 
-    return _forward_loop(
-        gate_inputs, timesteps, hidden, cell, inputs.dtype, _time_major(mask)
-    )[:3]
+    outputs = tf.TensorArray(dtype, timesteps, element_shape=[None, units])
+    _, hidden, cell, outputs = tf.while_loop(
+        lambda time, *_: time < timesteps,
+        step,
+        (0, tf.cast(hidden, dtype), cell, outputs),
+    )
+    return (
+        tf.transpose(outputs.stack(), [1, 0, 2]),
+        tf.cast(hidden, tf.float32),
+        cell,
+    )
 
 
 def _forward_parts(inputs, hidden, cell, kernel, recurrent, bias, mask):
@@ -166,26 +188,31 @@ def _forward_parts(inputs, hidden, cell, kernel, recurrent, bias, mask):
             cell[rows],
             dtype,
             part_mask,
-            keep=True,
         )
         parts.append(_Part(rows, *results, part_mask, kept))
     return parts
 
 
 def _part_rows(inputs):
+    """Returns the rows of each part; the second may have none."""
     batch = inputs.shape[0]
-    if batch == 1:
-        return [slice(0, 1)]
     if batch is None:
         batch = tf.shape(inputs)[0]
-    size = (batch + _NUM_PARTS - 1) // _NUM_PARTS
-    return [slice(size * part, size * (part + 1)) for part in range(_NUM_PARTS)]
+    fewest = _ROWS_OF_TWO_PARTS[inputs.dtype]
+    if _num_cores() == 1 or (isinstance(batch, int) and batch < fewest):
+        return [slice(0, batch)]
+    first = tf.where(batch < fewest, batch, (batch + 1) // 2)
+    return [slice(0, first), slice(first, batch)]
 
 
-def _forward_loop(
-    gate_inputs, timesteps, hidden, cell, dtype, mask, keep=False
-):
-    """Loops over time.
+def _num_cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _forward_loop(gate_inputs, timesteps, hidden, cell, dtype, mask):
+    """Loops over time, and keeps what the backward pass needs.
 
     Args:
         gate_inputs: Function of the time and the hidden state `(units, rows)`
@@ -195,7 +222,6 @@ def _forward_loop(
         cell: Initial state `(rows, units)`.
         dtype: Dtype of products and outputs.
         mask: `None` or bool `(timesteps, 1, rows)`.
-        keep: Bool, whether the backward pass needs anything.
 
     Returns:
         `(outputs, hidden, cell, kept)`, see `_Part`.
@@ -221,26 +247,21 @@ def _forward_loop(
         if mask is not None:
             new_cell = tf.where(mask[time], new_cell, cell)
             new_hidden = tf.where(mask[time], new_hidden, hidden)
-        if keep:
-            values = (sigmoids, candidate, new_cell, tanh_cell)
-            times = (time, time, time + 1, time)
-            kept = [
-                written.write(index, value)
-                for written, index, value in zip(
-                    kept, times, values, strict=True
-                )
-            ]
+        values = (sigmoids, candidate, new_cell, tanh_cell)
+        times = (time, time, time + 1, time)
+        kept = [
+            written.write(index, value)
+            for written, index, value in zip(kept, times, values, strict=True)
+        ]
         outputs = outputs.write(time, new_hidden)
         return (time + 1, new_hidden, new_cell, outputs, *kept)
 
-    kept = ()
-    if keep:
-        kept = (
-            array(tf.float32, 3 * units),
-            array(tf.float32, units),
-            array(tf.float32, units, timesteps + 1).write(0, cell),
-            array(tf.float32, units),
-        )
+    kept = (
+        array(tf.float32, 3 * units),
+        array(tf.float32, units),
+        array(tf.float32, units, timesteps + 1).write(0, cell),
+        array(tf.float32, units),
+    )
     _, hidden, cell, outputs, *kept = tf.while_loop(
         lambda time, *_: time < timesteps,
         step,
