@@ -95,9 +95,10 @@ def _parser():
     )
     parser.add_argument(
         "--precision",
-        choices=("float32", "float16", "int8"),
+        choices=("float32", "bfloat16", "float16", "int8"),
         default="float32",
-        help="of the weights on disk; computation is in float32",
+        help="of the weights on disk; with bfloat16 also of the products, "
+        "which else are float32",
     )
     return parser
 

@@ -14,7 +14,7 @@ import tempfile
 from serving import command_line
 from serving.export import load_run_classifier
 
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _BATCH = 64
 
 

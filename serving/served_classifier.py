@@ -30,7 +30,8 @@ class ServedClassifier(tf.Module):
 
     def __init__(self, classifier, precision="float32"):
         super().__init__(name="served_classifier")
-        pair = classifier.build(portable=True)
+        dtype = "bfloat16" if precision == "bfloat16" else "float32"
+        pair = classifier.build(portable=True, dtype=dtype)
         self.tokenizer = classifier.tokenizer
         self.stored_weights = StoredWeights(pair.weights, precision)
         self._classes = tuple(classifier.classes)

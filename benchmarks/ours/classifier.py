@@ -105,13 +105,15 @@ def random_classifier(vocabulary_size, preset="paper"):
     )
 
 
-def single_predictions(vocabulary_size, text_kind, preset="paper"):
+def single_predictions(
+    vocabulary_size, text_kind, preset="paper", dtype="float32"
+):
     """Returns a function that measures texts a second, one at a time.
 
     From the text to its probabilities, in one graph, as it is served.
     """
     classifier = random_classifier(vocabulary_size, preset)
-    pair = classifier.build()
+    pair = classifier.build(dtype=dtype)
     text = single_text(text_kind)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -127,10 +129,12 @@ def single_predictions(vocabulary_size, text_kind, preset="paper"):
     return measure
 
 
-def batch_predictions(vocabulary_size, documents, batch, preset="paper"):
+def batch_predictions(
+    vocabulary_size, documents, batch, preset="paper", dtype="float32"
+):
     """Returns a function that measures documents a second, ids ready."""
     classifier = random_classifier(vocabulary_size, preset)
-    pair = classifier.build()
+    pair = classifier.build(dtype=dtype)
     ids = sorted(token_documents(documents, vocabulary_size), key=len)
     batches = [
         tf.ragged.constant(

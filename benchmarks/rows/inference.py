@@ -3,6 +3,7 @@
 from benchmarks.row import Case, Comparison, Row
 
 _VOCABULARY = {"vocabulary_size": 30000}
+_PRECISIONS = ("float32", "bfloat16")
 
 
 def _case(name, side, function, **arguments):
@@ -14,28 +15,33 @@ def _case(name, side, function, **arguments):
     )
 
 
-def _both(name, function, at_least, aim, **arguments):
-    cases = (
-        _case(f"fastai, {name}", "theirs", function, **arguments),
-        _case(f"ours, {name}", "ours", function, **arguments),
-    )
-    comparison = Comparison(
-        name, cases[1].name, cases[0].name, at_least=at_least, aim=aim
-    )
-    return cases, comparison
+def _cases(name, function, at_least, aim, **arguments):
+    """Fastai in float32, its format at inference, and both of ours."""
+    fastai = _case(f"fastai, {name}", "theirs", function, **arguments)
+    ours = [
+        _case(f"{dtype}, {name}", "ours", function, dtype=dtype, **arguments)
+        for dtype in _PRECISIONS
+    ]
+    comparisons = [
+        Comparison(case.name, case.name, fastai.name, at_least, aim=aim)
+        for case in ours
+    ]
+    return (fastai, *ours), comparisons
 
 
-_PAIRS = (
-    _both("a question", "single_predictions", 5, 20, text_kind="question"),
-    _both("a review", "single_predictions", 5, 20, text_kind="review"),
-    _both("batch 64", "batch_predictions", 2, 4, documents=64, batch=64),
+_GROUPS = (
+    _cases("a question", "single_predictions", 5, 20, text_kind="question"),
+    _cases("a review", "single_predictions", 5, 20, text_kind="review"),
+    _cases("batch 64", "batch_predictions", 2, 4, documents=64, batch=64),
 )
 
 ROW = Row(
     name="inference",
-    title="Classifier inference, 400/1152/3, float32",
+    title="Classifier inference, 400/1152/3",
     unit="documents/s",
-    cases=tuple(case for cases, _ in _PAIRS for case in cases),
-    comparisons=tuple(comparison for _, comparison in _PAIRS),
+    cases=tuple(case for cases, _ in _GROUPS for case in cases),
+    comparisons=tuple(
+        comparison for _, comparisons in _GROUPS for comparison in comparisons
+    ),
     repeats=5,
 )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ulmfit_tf.layers import lstm_kernel
 from ulmfit_tf.layers.lstm_kernel import lstm_sequence
 
 BATCH, TIMESTEPS, FEATURES, UNITS = 3, 5, 2, 4
@@ -103,10 +104,26 @@ def assert_all_close(actual, expected, rtol=1e-5, atol=2e-6):
         )
 
 
+@pytest.fixture(params=["one part", "two parts"])
+def parts(request, monkeypatch):
+    """The small batches of these tests in one part, or in two."""
+    fewest = BATCH + (request.param == "one part")
+    monkeypatch.setattr(
+        lstm_kernel,
+        "_ROWS_OF_TWO_PARTS",
+        {tf.float32: fewest, tf.bfloat16: fewest},
+    )
+    # On one core there would be one in any case.
+    monkeypatch.setattr(lstm_kernel, "_num_cores", lambda: 2)
+
+
 @masks
-def test_forward_is_the_textbook_lstm(padding):
+@pytest.mark.parametrize("training", [True, False])
+def test_forward_is_the_textbook_lstm(padding, training, parts):
     arguments, mask = make_arguments(), make_mask(padding)
-    actual = lstm_sequence(*arguments_of(arguments), mask=mask_of(mask))
+    actual = lstm_sequence(
+        *arguments_of(arguments), mask=mask_of(mask), training=training
+    )
     expected = numpy_lstm(*(a.astype("float64") for a in arguments), mask)
     assert_all_close(actual, expected)
 
@@ -120,7 +137,7 @@ def mask_of(mask):
 
 
 @masks
-def test_gradients_equal_those_of_automatic_differentiation(padding):
+def test_gradients_equal_those_of_automatic_differentiation(padding, parts):
     arguments, mask = make_arguments(), make_mask(padding)
     actual = gradients(lstm_sequence, arguments, mask=mask_of(mask))
     expected = gradients(naive_lstm, arguments, mask=mask)
@@ -206,7 +223,7 @@ def test_bfloat16_products_stay_close_and_states_are_float32():
         assert error < 0.03, name
 
 
-def test_one_trace_serves_every_length():
+def test_one_trace_serves_every_length(parts):
     shapes = [(None, None, FEATURES), (None, UNITS), (None, UNITS)]
     signature = [tf.TensorSpec(shape) for shape in shapes]
     signature.append(tf.TensorSpec((None, None), tf.bool))

@@ -186,7 +186,7 @@ def test_the_command_exports_a_run(classifier, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "int8"])
 def test_smaller_weights_pass_their_check(classifier, precision, tmp_path):
     version = saved_model.export_classifier(
         classifier, tmp_path / "model", precision=precision

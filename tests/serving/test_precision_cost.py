@@ -22,7 +22,7 @@ def test_each_precision_is_measured_on_the_test_split(
     )
     assert figures["texts"] == len(dataset.test_texts)
     costs = figures["precisions"]
-    assert list(costs) == ["float32", "float16", "int8"]
+    assert list(costs) == list(precision_cost.PRECISIONS)
     chosen = classifier.predict(dataset.test_texts).argmax(1)
     error = 100 * np.mean(chosen != dataset.test_labels)
     assert costs["float32"]["error"] == pytest.approx(error, abs=1e-3)

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from serving.stored_weights import StoredWeights
+from ulmfit_tf.pretrained import document_probabilities
 
 
 def _variables():
@@ -57,3 +59,29 @@ def test_float32_are_the_models_own():
 def test_other_precisions_are_refused():
     with pytest.raises(ValueError, match="precision"):
         StoredWeights([], "float64")
+
+
+def test_bfloat16_halves_the_model_and_hardly_moves_an_answer(make_classifier):
+    classifier = make_classifier(("forward", "backward"))
+    texts = ["A good film .", "", "bad " * 300]
+    ids = classifier.tokenizer(tf.constant(texts))
+    exact, low = (
+        document_probabilities(classifier.build(dtype=dtype), ids).numpy()
+        for dtype in ("float32", "bfloat16")
+    )
+    assert np.abs(exact - low).max() < 0.05
+    assert not np.array_equal(exact, low)
+    pair = classifier.build(dtype="bfloat16")
+    stored = StoredWeights(pair.weights, "bfloat16")
+    assert stored.tensors() is None
+    types = {value.dtype for value in stored.values}
+    # The head stays in float32.
+    assert types == {tf.bfloat16, tf.float32}
+    matrices = [v for v in stored.values if v.dtype == tf.bfloat16]
+    encoder = sum(
+        w.size
+        for d in classifier.weights.values()
+        for name, w in d.items()
+        if not name.startswith("head")
+    )
+    assert sum(int(tf.size(m)) for m in matrices) == encoder

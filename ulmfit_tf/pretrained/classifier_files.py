@@ -89,15 +89,18 @@ class TrainedClassifier:
             else None,
         )
 
-    def build(self, portable=False):
+    def build(self, portable=False, dtype="float32"):
         """Returns the inference model, a `models.BidirectionalPair`.
 
-        It computes in float32 whatever it was trained in, so that an answer
-        is the same alone and in any batch.
+        Whatever it was trained in, it computes in float32 unless told
+        otherwise, so that an answer is the same alone and in any batch.
 
         Args:
             portable: Bool, whether to use core TensorFlow operations alone,
                 no cuDNN, on any machine.
+            dtype: Str, of the encoder's weights and matrix products:
+                `"float32"` or `"bfloat16"`. Gates, cell states, pooling and
+                head are float32 in either case.
         """
         classifiers = {}
         for direction, weights in self.weights.items():
@@ -105,7 +108,7 @@ class TrainedClassifier:
                 len(self.tokenizer.vocabulary),
                 len(self.classes),
                 **self.settings,
-                dtype="float32",
+                dtype=dtype,
                 name=f"{direction}_classifier",
             )
             classifier.build()

@@ -106,6 +106,7 @@ def _pooled_states(classifier, documents):
             token_ids,
             initial_states=[[part[:active] for part in s] for s in states],
         )
+        hidden = tf.cast(hidden, tf.float32)
         pooled = is_token & (positions >= first_pooled[:active, None])
         sums = tf.reduce_sum(tf.where(pooled[:, :, None], hidden, 0.0), 1)
         peaks = tf.reduce_max(tf.where(pooled[:, :, None], hidden, _LOWEST), 1)
