@@ -19,11 +19,6 @@ PADDING = 1
 def reference_layout(documents, chunk):
     """The layout as the docstring tells it, one document at a time."""
     longest = max([len(d) for d in documents] + [1])
-    if longest <= chunk:
-        rows = np.full((len(documents), longest), PADDING)
-        for row, document in zip(rows, documents, strict=True):
-            row[: len(document)] = document
-        return rows
     chunks = -(-longest // chunk)
     rows = np.full((len(documents), chunks, chunk), PADDING)
     for row, document in zip(rows, documents, strict=True):
@@ -34,7 +29,11 @@ def reference_layout(documents, chunk):
         slots = row[chunks - len(pieces) :]
         for slot, piece in zip(slots, pieces, strict=True):
             slot[: len(piece)] = piece
-    return rows.reshape(len(documents), -1)
+    first = longest - chunk * (chunks - 1)
+    assert (rows[:, 0, first:] == PADDING).all()
+    return np.concatenate(
+        [rows[:, 0, :first], rows[:, 1:].reshape(len(documents), -1)], axis=1
+    )
 
 
 def ragged(documents):
@@ -82,8 +81,14 @@ def test_layout_equals_the_reference(lay_out, seed):
         pytest.param(
             (5, 2, 4),
             4,
-            ["a...bcde", "....ab..", "....abcd"],
+            ["abcde", ".ab..", ".abcd"],
             id="chunks",
+        ),
+        pytest.param(
+            (11, 6, 10),
+            4,
+            ["abcdefghijk", "...ab..cdef", "ab.cdefghij"],
+            id="first_slot_of_three",
         ),
         pytest.param((3, 2), 20, ["abc", "ab."], id="narrow"),
         pytest.param((9, 1), 20, ["abcdefghi", "a........"], id="w"),

@@ -99,6 +99,7 @@ def test_the_forget_bias_starts_at_zero():
     [
         pytest.param(5, None, id="no_chunks"),
         pytest.param(6, 3, id="two_chunks"),
+        pytest.param(7, 3, id="first_chunk_short"),
         pytest.param(3, 3, id="one_chunk"),
         pytest.param(2, 3, id="shorter_than_a_chunk"),
     ],

@@ -9,14 +9,14 @@ CHUNK_LENGTH = 70
 
 
 def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
-    """Lays token ids out for `TextClassifier`: whole chunks, ends aligned.
+    """Lays token ids out for `TextClassifier`: chunks, ends aligned.
 
     Chunks are counted from a document's end, as its last tokens are the ones
     that are pooled. Its first chunk may be short and is padded on the right,
-    as cuDNN wants it; whole chunks of padding come before. So the layout of
-    a document's own chunks does not depend on the others. Batches in which
-    no document is longer than a chunk are padded on the right instead, and are
-    as wide as the longest, so that a short text alone has no padding.
+    as cuDNN wants it; chunks of padding come before. The first slot is as
+    wide as the longest document's first chunk, the others are whole. So a
+    batch is as wide as its longest document, and the layout of a document's
+    own chunks does not depend on the others.
 
     Args:
         documents: Ragged int tensor `(batch, None)`.
@@ -28,14 +28,12 @@ def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
     documents = tf.cast(documents, tf.int32)
     lengths = tf.cast(documents.row_lengths(), tf.int32)
     longest = tf.reduce_max(tf.concat([lengths, [1]], 0))
-    num_chunks = _ceiling(longest, chunk_length)
-    width = tf.where(num_chunks > 1, num_chunks * chunk_length, longest)
-    # Where each document's tokens go: the first, short chunk from the start
-    # of its slot, the rest up to the end.
-    own_chunks = tf.where(num_chunks > 1, _ceiling(lengths, chunk_length), 0)
-    start = tf.where(num_chunks > 1, width - own_chunks * chunk_length, 0)
-    gap = tf.where(num_chunks > 1, own_chunks * chunk_length - lengths, 0)
-    first_length = tf.where(gap > 0, chunk_length - gap, 0)
+    # Where each document's tokens go if all slots are whole: the first, short
+    # chunk from the start of its slot, the rest up to the end.
+    missing = -longest % chunk_length
+    gap = -lengths % chunk_length
+    start = longest + missing - (lengths + gap)
+    first_length = chunk_length - gap
     rows = tf.cast(documents.value_rowids(), tf.int32)
     index = tf.range(tf.size(rows)) - tf.cast(
         tf.gather(documents.row_starts(), rows), tf.int32
@@ -44,15 +42,13 @@ def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
         index < tf.gather(first_length, rows), 0, tf.gather(gap, rows)
     )
     column = tf.gather(start, rows) + index + shift
+    # The end of the first slot is empty.
+    column -= tf.where(column < chunk_length, 0, missing)
     return tf.tensor_scatter_nd_update(
-        tf.fill([tf.size(lengths), width], PADDING_ID),
+        tf.fill([tf.size(lengths), longest], PADDING_ID),
         tf.stack([rows, column], axis=1),
         documents.flat_values,
     )
-
-
-def _ceiling(value, divisor):
-    return (value + divisor - 1) // divisor
 
 
 class DocumentBatches:

@@ -30,8 +30,7 @@ class WeightDropLSTM(keras.layers.LSTM):
         weight_dropout: Float in `[0, 1)`.
         chunk_length: Optional int. Cuts the gradient of the state every that
             many timesteps, counted from the end (BPT3C; Howard & Ruder,
-            2018, section 3.3). The number of timesteps must then be a
-            multiple of it, or smaller.
+            2018, section 3.3).
         use_cpu_kernel: `"auto"` or bool, whether to use the project's
             TensorFlow kernel. `"auto"` does so where TensorFlow sees no GPU.
         **kwargs: Arguments of `keras.layers.LSTM`.
@@ -128,9 +127,14 @@ class WeightDropLSTM(keras.layers.LSTM):
         sequences = ops.cast(sequences, self.compute_dtype)
         mask = ops.cast(mask, self.compute_dtype)[:, :, None]
         inputs = ops.concatenate([sequences, mask], axis=2)
-        # A short batch is filled up on the right, where cuDNN wants padding.
+        # Chunks count from the end. What the first one lacks is padding on
+        # its right, where cuDNN wants it.
         filling = -timesteps % length
-        inputs = ops.pad(inputs, [[0, 0], [0, filling], [0, 0]])
+        first = length - filling
+        padding = ops.zeros((batch, filling, features + 1), inputs.dtype)
+        inputs = ops.concatenate(
+            [inputs[:, :first], padding, inputs[:, first:]], axis=1
+        )
         chunks = (timesteps + filling) // length
         inputs = ops.reshape(inputs, (batch, chunks, length, features + 1))
 
@@ -152,7 +156,10 @@ class WeightDropLSTM(keras.layers.LSTM):
         outputs = ops.reshape(
             ops.swapaxes(outputs, 0, 1), (batch, chunks * length, self.units)
         )
-        return outputs[:, :timesteps], *state
+        outputs = ops.concatenate(
+            [outputs[:, :first], outputs[:, length:]], axis=1
+        )
+        return outputs, *state
 
     def _keras_chunk(self, sequences, state, mask, training):
         if mask is not None:

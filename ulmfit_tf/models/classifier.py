@@ -39,8 +39,8 @@ class TextClassifier(keras.Model):
 
     Call arguments:
         token_ids: Int tensor `(batch, timesteps)` as laid out by
-            `ulmfit_tf.data.chunk_documents`: whole chunks, or one shorter
-            than a chunk.
+            `ulmfit_tf.data.chunk_documents`: whole chunks after a first
+            one that may be shorter.
         training: Bool.
 
     Output shape:
@@ -159,11 +159,19 @@ class TextClassifier(keras.Model):
             ]
             for lstm in self.encoder.lstms
         ]
-        num_chunks = self._prefix_length(token_ids) // self.chunk_length
+        length, prefix = self.chunk_length, self._prefix_length(token_ids)
+        num_chunks = (prefix + length - 1) // length
 
         def read_chunk(index, states):
-            start = index * self.chunk_length
-            chunk = token_ids[:, start : start + self.chunk_length]
+            # The first chunk may be shorter.
+            end = prefix - (num_chunks - 1 - index) * length
+            start = end - length
+            start = (
+                max(start, 0)
+                if isinstance(start, int)
+                else ops.maximum(start, 0)
+            )
+            chunk = token_ids[:, start:end]
             _, states = self.encoder(
                 chunk, initial_states=states, training=training
             )
