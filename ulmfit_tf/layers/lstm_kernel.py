@@ -342,23 +342,17 @@ def _backward_part(part, weights, upstream, detach_every):
         total_cell = through_cell + tf.raw_ops.TanhGrad(
             y=tanh_cell, dy=through_hidden * o
         )
-        d_activations = tf.concat(
-            [
-                total_cell * candidate,
-                total_cell * cells.read(time),
-                through_hidden * tanh_cell,
-            ],
-            0,
-        )
-        d_sums = tf.concat(
-            [
-                tf.raw_ops.SigmoidGrad(y=sigmoid, dy=d_activations),
-                tf.raw_ops.TanhGrad(y=candidate, dy=total_cell * i),
-            ],
-            0,
-        )
-        d_bias += tf.reduce_sum(d_sums, 1)
-        d_sums = tf.cast(d_sums, dtype)
+        d_sums = [
+            tf.raw_ops.SigmoidGrad(y=y, dy=dy)
+            for y, dy in (
+                (i, total_cell * candidate),
+                (f, total_cell * cells.read(time)),
+                (o, through_hidden * tanh_cell),
+            )
+        ]
+        d_sums.append(tf.raw_ops.TanhGrad(y=candidate, dy=total_cell * i))
+        d_bias += tf.concat([tf.reduce_sum(part, 1) for part in d_sums], 0)
+        d_sums = tf.concat([tf.cast(part, dtype) for part in d_sums], 0)
         new_d_hidden = tf.cast(tf.matmul(weights, d_sums), tf.float32)
         new_d_cell = total_cell * f
         if mask is not None:
