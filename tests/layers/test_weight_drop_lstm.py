@@ -216,7 +216,7 @@ def test_training_moves_the_raw_kernel_by_its_gradient_alone():
     # The same mask again: dropped weights have no gradient.
     layer.weight_seed_generator.state.assign(seeds)
     layer.cell.recurrent_kernel.assign(before)
-    kept = layer._dropped_recurrent_kernel(training=True).numpy() != 0
+    kept = layer.dropped_kernel(training=True).numpy() != 0
     np.testing.assert_array_equal(change != 0, kept)
     assert 0.4 < kept.mean() < 0.8
     assert np.abs(change).max() < 0.5 * np.abs(before).max()

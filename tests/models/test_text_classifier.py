@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ulmfit_tf import models
 from ulmfit_tf.data.chunks import chunk_documents
+from ulmfit_tf.layers import WeightDropLSTM
 
 VOCABULARY_SIZE, CLASSES, CHUNK, POOLED = 20, 3, 4, 8
 # Shorter than a chunk, whole chunks, longer than what is pooled.
@@ -188,6 +189,43 @@ def test_gradients_are_those_of_detached_chunks(graph):
         np.testing.assert_allclose(
             one, other, rtol=1e-4, atol=1e-4 * scale, err_msg=variable.path
         )
+
+
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+def test_a_long_document_is_read_under_one_weight_mask(graph, monkeypatch):
+    kernels = {}
+    drawn = []
+
+    def dropped_kernel(layer, training):
+        drawn.append(layer.name)
+        return kernels[layer.name]
+
+    model = make_model(dropouts=models.Dropouts(weight_dropout=0.5))
+    rng = np.random.default_rng(4)
+    for lstm in model.encoder.lstms:
+        raw = lstm.cell.recurrent_kernel
+        mask = 2 * rng.integers(0, 2, raw.shape)
+        kernels[lstm.name] = raw * tf.constant(mask, tf.float32)
+    monkeypatch.setattr(WeightDropLSTM, "dropped_kernel", dropped_kernel)
+    # Fourteen tokens come before what is pooled.
+    documents = laid_out(make_documents((22, 22)))
+
+    def logits(ids):
+        return model(ids, training=True)
+
+    if graph:
+        signature = [tf.TensorSpec((None, None), tf.int32)]
+        logits = tf.function(logits, input_signature=signature)
+    actual = logits(documents)
+    assert drawn == [lstm.name for lstm in model.encoder.lstms]
+    # The same, with the masked weights as the layers' own.
+    for lstm in model.encoder.lstms:
+        lstm.cell.recurrent_kernel.assign(kernels[lstm.name])
+    monkeypatch.undo()
+    for lstm in model.encoder.lstms:
+        lstm.weight_dropout = 0.0
+    expected = model(documents, training=True)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_prefix_gets_no_gradient():

@@ -40,6 +40,8 @@ class WeightDropLSTM(keras.layers.LSTM):
         initial_state: Optional `[hidden, cell]`, each `(batch, units)`.
         mask: Optional bool tensor `(batch, timesteps)`.
         training: Bool, whether weights are dropped.
+        recurrent_kernel: Optional, what `dropped_kernel` returned: several
+            calls that make up one forward pass have one weight mask.
 
     Returns:
         `(outputs, hidden, cell)` of shapes `(batch, timesteps, units)` and
@@ -65,10 +67,18 @@ class WeightDropLSTM(keras.layers.LSTM):
         self.use_cpu_kernel = use_cpu_kernel
         self.weight_seed_generator = keras.random.SeedGenerator()
 
-    def call(self, sequences, initial_state=None, mask=None, training=False):
+    def call(
+        self,
+        sequences,
+        initial_state=None,
+        mask=None,
+        training=False,
+        recurrent_kernel=None,
+    ):
         if initial_state is None:
             initial_state = self.get_initial_state(ops.shape(sequences)[0])
-        recurrent_kernel = self._dropped_recurrent_kernel(training)
+        if recurrent_kernel is None:
+            recurrent_kernel = self.dropped_kernel(training)
         if self._runs_on_cpu_kernel():
             # TensorFlow only, so imported only where TensorFlow runs.
             from ulmfit_tf.layers import lstm_kernel
@@ -86,7 +96,8 @@ class WeightDropLSTM(keras.layers.LSTM):
         with self._recurrent_kernel_replaced(recurrent_kernel):
             return self._keras_loop(sequences, initial_state, mask, training)
 
-    def _dropped_recurrent_kernel(self, training):
+    def dropped_kernel(self, training):
+        """Returns the recurrent kernel, dropped in training by a new mask."""
         kernel = ops.cast(self.cell.recurrent_kernel, self.compute_dtype)
         if not training or not self.weight_dropout:
             return kernel

@@ -113,10 +113,14 @@ class TextClassifier(keras.Model):
         self.built = True
 
     def call(self, token_ids, training=False):
-        states = self._states_before_pooling(token_ids, training)
+        kernels = self.encoder.dropped_kernels(training)
+        states = self._states_before_pooling(token_ids, training, kernels)
         pooled = token_ids[:, self._prefix_length(token_ids) :]
         hidden, _ = self.encoder(
-            pooled, initial_states=states, training=training
+            pooled,
+            initial_states=states,
+            training=training,
+            recurrent_kernels=kernels,
         )
         mask = self.encoder.embedding.compute_mask(pooled)
         logits = self.head(self.pooling(hidden, mask=mask), training=training)
@@ -149,7 +153,7 @@ class TextClassifier(keras.Model):
             return max(excess, 0)
         return ops.maximum(excess, 0)
 
-    def _states_before_pooling(self, token_ids, training):
+    def _states_before_pooling(self, token_ids, training, kernels):
         """Reads all but the last `pooled_length` tokens, without gradient."""
         batch = ops.shape(token_ids)[0]
         states = [
@@ -173,7 +177,10 @@ class TextClassifier(keras.Model):
             )
             chunk = token_ids[:, start:end]
             _, states = self.encoder(
-                chunk, initial_states=states, training=training
+                chunk,
+                initial_states=states,
+                training=training,
+                recurrent_kernels=kernels,
             )
             return [
                 [ops.cast(ops.stop_gradient(p), "float32") for p in state]

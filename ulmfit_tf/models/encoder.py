@@ -28,6 +28,7 @@ class AWDLSTMEncoder(keras.Model):
         token_ids: Int tensor `(batch, timesteps)`.
         initial_states: Optional list of `[hidden, cell]` for each layer.
         training: Bool.
+        recurrent_kernels: Optional list, what `dropped_kernels` returned.
 
     Returns:
         `(hidden_states, states)`: the last layer's raw outputs `(batch,
@@ -110,7 +111,13 @@ class AWDLSTMEncoder(keras.Model):
                 self.hidden_dropouts[index].build((None, None, features))
         self.built = True
 
-    def call(self, token_ids, initial_states=None, training=False):
+    def call(
+        self,
+        token_ids,
+        initial_states=None,
+        training=False,
+        recurrent_kernels=None,
+    ):
         mask = self.embedding.compute_mask(token_ids)
         hidden = self.embedding(token_ids, training=training)
         hidden = self.input_dropout(hidden, training=training)
@@ -121,12 +128,20 @@ class AWDLSTMEncoder(keras.Model):
                 initial_state=initial_states and initial_states[index],
                 mask=mask,
                 training=training,
+                recurrent_kernel=recurrent_kernels and recurrent_kernels[index],
             )
             states.append(state)
             if index < len(self.hidden_dropouts):
                 dropout = self.hidden_dropouts[index]
                 hidden = dropout(hidden, training=training)
         return hidden, states
+
+    def dropped_kernels(self, training):
+        """Returns each LSTM's recurrent kernel under one new weight mask.
+
+        For a forward pass of several calls.
+        """
+        return [lstm.dropped_kernel(training) for lstm in self.lstms]
 
     @property
     def layer_groups(self):
