@@ -2,11 +2,11 @@
 
 python -m benchmarks.inference_bounds
 
-A token's products depend on those of the token before: of a text alone each
-reads all recurrent kernels for one row. Prints, in JSON lines, the time a
-token takes in the model's products alone and in its LSTMs as they are, and
-the documents a second that the former would allow in the cases of the row
-`inference`.
+A token's recurrent products depend on those of the token before: of a text
+alone each reads all recurrent kernels for one row. For the cases of the row
+`inference`, prints in JSON lines the milliseconds that a token takes in the
+products alone and in the LSTMs as they are, and the documents a second that
+the former would allow.
 """
 
 import argparse
@@ -21,11 +21,9 @@ from ulmfit_tf import models
 from ulmfit_tf.layers import lstm_kernel
 from ulmfit_tf.text import SPECIAL_TOKENS, Vocabulary, WordTokenizer
 
-_TIMESTEPS = 100
-
 
 def main():
-    """Prints one line for each format and number of rows."""
+    """Prints one line for each case and format."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.inference_bounds"
     )
@@ -33,34 +31,28 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     layers = _layers(models.ARCHITECTURES[arguments.preset])
-    cases = _tokens_of_cases()
-    for dtype in (tf.float32, tf.bfloat16):
-        for rows, names in (
-            (1, ("a question", "a review")),
-            (64, ("batch 64",)),
-        ):
+    for name, documents, tokens, rows, timesteps in _cases():
+        for dtype in (tf.float32, tf.bfloat16):
+            shape = (rows, timesteps)
             measures = {
                 "products": [
-                    _products(*sizes, rows, dtype) for sizes in layers
+                    _products(*sizes, *shape, dtype) for sizes in layers
                 ],
-                "lstms": [_lstm(*sizes, rows, dtype) for sizes in layers],
+                "LSTMs": [_lstm(*sizes, *shape, dtype) for sizes in layers],
             }
             times = _medians(measures, arguments.repeats)
             per_token = {
-                name: value / (rows * _TIMESTEPS)
-                for name, value in times.items()
-            }
-            bounds = {
-                name: round(documents / (tokens * per_token["products"]), 1)
-                for name, (documents, tokens) in cases.items()
-                if name in names
+                part: value / (rows * timesteps)
+                for part, value in times.items()
             }
             line = {
+                "case": name,
                 "dtype": dtype.name,
-                "rows": rows,
-                "products, us a token": round(1e6 * per_token["products"]),
-                "LSTMs, us a token": round(1e6 * per_token["lstms"]),
-                "documents/s at most": bounds,
+                "products, ms a token": round(1e3 * per_token["products"], 3),
+                "LSTMs, ms a token": round(1e3 * per_token["LSTMs"], 3),
+                "documents/s at most": round(
+                    documents / (tokens * per_token["products"]), 1
+                ),
             }
             print(json.dumps(line), flush=True)
 
@@ -73,32 +65,36 @@ def _layers(architecture):
     return list(zip(widths, widths[1:], strict=False))
 
 
-def _tokens_of_cases():
-    """Returns documents and tokens of the cases of the row `inference`."""
+def _cases():
+    """Returns tuples: name, documents, tokens, rows and timesteps measured."""
     tokenizer = WordTokenizer(Vocabulary(SPECIAL_TOKENS))
 
-    def alone(kind):
-        return 1, int(tokenizer([single_text(kind)]).row_lengths()[0])
+    def alone(name, kind):
+        tokens = int(tokenizer([single_text(kind)]).row_lengths()[0])
+        return name, 1, tokens, 1, tokens
 
     count = len(texts(64)[1])
     tokens = sum(map(len, token_documents(count, 30000)))
-    return {
-        "a question": alone("question"),
-        "a review": alone("review"),
-        "batch 64": (count, tokens),
-    }
+    return (
+        alone("a question", "question"),
+        alone("a review", "review"),
+        # As if all were equally long, so that no product had fewer rows.
+        ("batch 64", count, tokens, count, 100),
+    )
 
 
-def _products(features, units, rows, dtype):
+def _products(features, units, rows, timesteps, dtype):
     """One product of all inputs, then the recurrent ones in their order."""
-    inputs, kernel, recurrent = _tensors(features, units, rows, dtype)
+    inputs, kernel, recurrent = _tensors(
+        features, units, rows, timesteps, dtype
+    )
 
     @tf.function
     def run():
         flat = tf.reshape(inputs, [-1, features])
         projected = tf.matmul(flat, kernel)
         state = tf.zeros((rows, units), dtype)
-        for _ in tf.range(_TIMESTEPS):
+        for _ in tf.range(timesteps):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             state = tf.matmul(state, recurrent)[:, :units]
         return tf.reduce_sum(state), projected[0, 0]
@@ -106,10 +102,12 @@ def _products(features, units, rows, dtype):
     return run
 
 
-def _lstm(features, units, rows, dtype):
-    inputs, kernel, recurrent = _tensors(features, units, rows, dtype)
+def _lstm(features, units, rows, timesteps, dtype):
+    inputs, kernel, recurrent = _tensors(
+        features, units, rows, timesteps, dtype
+    )
     state = tf.zeros((rows, units))
-    mask = tf.ones((rows, _TIMESTEPS), tf.bool)
+    mask = tf.ones((rows, timesteps), tf.bool)
 
     @tf.function
     def run():
@@ -127,9 +125,9 @@ def _lstm(features, units, rows, dtype):
     return run
 
 
-def _tensors(features, units, rows, dtype):
+def _tensors(features, units, rows, timesteps, dtype):
     shapes = (
-        (rows, _TIMESTEPS, features),
+        (rows, timesteps, features),
         (features, 4 * units),
         (units, 4 * units),
     )
