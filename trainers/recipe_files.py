@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import difflib
+import inspect
 import json
 import pathlib
+import re
 
 from trainers.command_line import UserError, write_json
 from trainers.recipes import Recipe
@@ -19,12 +21,26 @@ def add_recipe_flags(parser):
         metavar="FILE",
         help="JSON file with fields of the recipe; flags overrule it",
     )
+    descriptions = field_descriptions(Recipe)
     for field in dataclasses.fields(Recipe):
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=field.type,
+            metavar=field.type.__name__.upper(),
             default=argparse.SUPPRESS,
+            help=descriptions[field.name].replace("%", "%%"),
         )
+
+
+def field_descriptions(documented):
+    """Returns what a docstring's section `Attributes` says, by name."""
+    section = inspect.getdoc(documented).split("Attributes:\n")[1]
+    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.M)
+    return {
+        # For the terminal: without a code mark and the full stop.
+        name: " ".join(text.split()).replace("`", "").removesuffix(".")
+        for name, text in entries
+    }
 
 
 def recipe_overrides(arguments):

@@ -22,7 +22,8 @@ class Recipe:
     Attributes:
         vocabulary_size: Words at most, beside those of a pretrained model.
         min_frequency: Occurrences that a word needs to enter the vocabulary.
-        language_model_epochs: Of stage two; 0 leaves it out.
+        language_model_epochs: Of stage two, fine-tuning the language model; 0
+            leaves it out.
         language_model_steps: Optimizer steps of stage two at most; 0 for no
             limit.
         language_model_rate: Highest rate of stage two.
@@ -32,23 +33,27 @@ class Recipe:
         language_model_ratio: Of stage two's slanted triangle; 1 for a
             constant rate.
         language_model_dropout: Multiplies the script's dropouts.
-        epochs: Of stage three.
+        epochs: Of stage three, the classifier.
         learning_rate: Highest rate of stage three, of the head.
         batch_size: Documents of a batch in stage three.
         dropout: Multiplies the script's dropouts, the head's included.
         encoder_dropout: Multiplies the encoder's once more, not the head's.
-        decay_factor: Of discriminative rates.
+        decay_factor: Rate of a layer over that of the one below.
         lower_learning_rate: Highest rate of all groups below the head, in
             place of what `decay_factor` gives them; 0 for the latter.
-        unfreezing: See `training.unfreezing_stages`.
-        schedule: Of stage three, see `optimizers.schedule`.
-        cut_frac: Of the slanted triangles.
-        ratio: Of the slanted triangles of stage three; 1 for a constant rate.
+        unfreezing: Order in which layers are trained: paper, script,
+            chain-thaw, full or last, see `training.unfreezing_stages`.
+        schedule: Of stage three's rates: slanted, stable, cosine or one-cycle,
+            see `optimizers.schedule`.
+        cut_frac: Share of the steps in which the slanted triangles rise.
+        ratio: Highest over lowest rate of stage three's slanted triangles; 1
+            for a constant rate.
         activation_l2: Weight of AR in stage three.
         temporal_l2: Weight of TAR in stage three.
         weight_decay: Of stage three, decoupled.
-        global_clipnorm: Of stage three.
-        label_smoothing: In `[0, 1)`.
+        global_clipnorm: Norm of stage three's gradients at most.
+        label_smoothing: Share of a label that is spread over all classes, in
+            `[0, 1)`.
         class_weights: `"none"`, or `"balanced"` for the inverse of a
             class' frequency.
         early_stopping: Epochs without a better validation loss after which
@@ -56,7 +61,7 @@ class Recipe:
             the last.
         head_units: Width of the head's first block.
         pooled_length: Last tokens of a document that are pooled.
-        validation_fraction: Of the labelled examples.
+        validation_fraction: Of the labelled examples, to validate on.
     """
 
     vocabulary_size: int = FINE_TUNING.vocabulary_size

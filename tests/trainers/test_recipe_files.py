@@ -7,6 +7,7 @@ import pytest
 from trainers.command_line import UserError
 from trainers.recipe_files import (
     add_recipe_flags,
+    field_descriptions,
     read_recipe,
     recipe_overrides,
     write_recipe,
@@ -31,6 +32,17 @@ def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
     arguments = parser.parse_args(["--recipe", str(file), "--epochs", "8"])
     assert recipe_overrides(arguments) == {"decay_factor": 3.0, "epochs": 8}
     assert recipe_overrides(parser.parse_args([])) == {}
+
+
+def test_help_says_of_each_flag_what_it_does():
+    parser = argparse.ArgumentParser()
+    add_recipe_flags(parser)
+    text = " ".join(parser.format_help().split())
+    assert "--decay-factor FLOAT Rate of a layer over that of the one" in text
+    assert "Optimizer steps of stage two at most; 0 for no limit" in text
+    descriptions = field_descriptions(Recipe)
+    assert list(descriptions) == [f.name for f in dataclasses.fields(Recipe)]
+    assert all(len(each) > 15 for each in descriptions.values())
 
 
 @pytest.mark.parametrize(
