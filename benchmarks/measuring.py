@@ -1,6 +1,7 @@
 """Runs a row: its cases in turn, in workers of their own environments."""
 
 import json
+import os
 import pathlib
 import subprocess
 
@@ -14,15 +15,17 @@ class Worker:
 
     Args:
         python: Path of an environment's Python.
+        variables: Optional dict, more variables of the environment.
     """
 
-    def __init__(self, python):
+    def __init__(self, python, variables=None):
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env={**os.environ, **(variables or {})},
         )
 
     def prepare(self, case):
