@@ -83,7 +83,12 @@ def _train(settings, directory, max_steps):
         from trainers.learning_rate import find_learning_rate
 
         plot = directory / "learning_rate.png"
-        curve = find_learning_rate(*task, recipe, options, plot)
+        try:
+            curve = find_learning_rate(*task, recipe, options, plot)
+        except FloatingPointError as error:
+            raise command_line.UserError(
+                f"`--find-learning-rate`: {error}"
+            ) from error
         figures |= {
             "steepest_learning_rate": curve.steepest,
             "minimum_tenth_learning_rate": curve.minimum_tenth,

@@ -33,6 +33,8 @@ _DESCRIBED = {
     "steps_per_report": "longer epochs are reported in parts",
 }
 _SEARCH = ("search", "temperature", "top_k", "top_p", "beam_size")
+# What a text is continued with, and a model trained.
+_ALSO_OF_TRAINING = {"--pretrained", "--direction", "--seed"}
 
 
 def parse_arguments(argv):
@@ -163,14 +165,23 @@ def _add_generation(group):
         add(name, type=kind, default=argparse.SUPPRESS, help=described)
 
 
+def _generation_flags():
+    searching = {f"--{name.replace('_', '-')}" for name in _SEARCH}
+    return {"--generate", "--num-words", *searching, *_ALSO_OF_TRAINING}
+
+
 def _check_combination(parser, arguments, argv):
+    given = {word.split("=")[0] for word in argv if word.startswith("--")}
     if arguments.generate is not None:
-        for other in ("corpus", "output", "resume"):
-            if getattr(arguments, other) is not None:
-                parser.error(f"--generate trains nothing; leave out --{other}")
         if arguments.find_learning_rate:
             parser.error("give either --generate or --find-learning-rate")
+        others = ", ".join(sorted(given - _generation_flags()))
+        if others:
+            parser.error(f"--generate trains nothing; leave out {others}")
         return
+    useless = given & (_generation_flags() - _ALSO_OF_TRAINING)
+    if useless:
+        parser.error(f"{', '.join(sorted(useless))}: only with --generate")
     command_line.refuse_other_flags(parser, argv, allowed=("--max-steps",))
     if arguments.resume is None:
         for needed in ("corpus", "output"):

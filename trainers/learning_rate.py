@@ -1,6 +1,7 @@
 """The learning-rate finder of the language model command."""
 
 import dataclasses
+import os
 
 import keras
 import numpy as np
@@ -36,7 +37,7 @@ def find_learning_rate(
         train_corpus: `TokenizedCorpus`.
         recipe: `LanguageModelRecipe`; its rate and schedule do not matter.
         options: `RunOptions`.
-        plot: Path of a PNG file to write.
+        plot: `pathlib.Path` of a PNG file to write.
         steps: Int, rates to try.
 
     Returns:
@@ -94,4 +95,6 @@ def _draw(curve, path):
     margin = 0.2 * (high - low) + 0.1
     axes.set_ylim(low - margin, high + margin)
     axes.legend()
-    figure.savefig(path, dpi=120)
+    beside = path.with_name(path.name + ".partial")
+    figure.savefig(beside, format="png", dpi=120)
+    os.replace(beside, path)

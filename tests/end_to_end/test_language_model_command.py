@@ -131,6 +131,11 @@ def test_a_mistake_in_generating_is_named(trained, arguments, message):
         )
 
 
+def test_generating_refuses_what_it_would_not_use(refusal):
+    message = refusal("--generate", "A", "--epochs=3", "--precision", "auto")
+    assert "leave out --epochs, --precision" in message
+
+
 def test_the_learning_rate_finder_suggests_and_plots(
     trained, corpus, tmp_path, monkeypatch
 ):
@@ -271,6 +276,7 @@ def test_other_steps_are_refused_where_rates_have_fallen(
         pytest.param(["--epochs", "0"], "--epochs", id="epochs"),
         pytest.param(["--max-steps", "-1"], "--max-steps", id="max_steps"),
         pytest.param(["--generate", "A"], "--corpus", id="generate"),
+        pytest.param(["--top-k", "3"], "--top-k", id="generation_flag"),
     ],
 )
 def test_a_mistake_leaves_no_folder(

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from ulmfit_tf.training import LearningRateCurve, find_learning_rate
@@ -38,6 +39,15 @@ def test_the_sweep_against_numpy_and_the_model_unchanged():
     assert len(curve.losses) < len(rates)
     assert curve.rates[-1] > 1
     assert curve.minimum_tenth < 1
+
+
+def test_a_loss_that_is_never_finite_is_named():
+    model = quadratic_model(keras.optimizers.schedules.CosineDecay(1e-3, 9))
+    model.layers[-1].bias.assign([np.nan])
+    batch = (np.zeros((4, 1), "float32"), np.ones((4, 1), "float32"))
+    dataset = tf.data.Dataset.from_tensors(batch).repeat()
+    with pytest.raises(FloatingPointError, match="not finite"):
+        find_learning_rate(model, dataset, np.geomspace(1e-3, 1, 9))
 
 
 def test_the_suggestions_of_a_curve():

@@ -61,6 +61,9 @@ def find_learning_rate(model, dataset, rates):
 
     Returns:
         A `LearningRateCurve`.
+
+    Raises:
+        FloatingPointError: If the loss is not finite even at the first rate.
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -79,6 +82,11 @@ def find_learning_rate(model, dataset, rates):
     finally:
         for variable, value in zip(variables, before, strict=True):
             assign_value(variable, value)
+    if not recorder.losses:
+        raise FloatingPointError(
+            "The loss of the first batch is not finite, at a learning rate of "
+            f"{rates[0]:.1g}: the weights to start from are broken."
+        )
     losses = np.array(recorder.losses)
     return LearningRateCurve(
         np.asarray(rates)[: len(losses)], losses, np.array(recorder.smoothed)
