@@ -22,14 +22,14 @@ from ulmfit_tf.layers import lstm_kernel
 from ulmfit_tf.text import SPECIAL_TOKENS, Vocabulary, WordTokenizer
 
 
-def main():
+def main(argv=None):
     """Prints one line for each case and format."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.inference_bounds"
     )
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     layers = _layers(models.ARCHITECTURES[arguments.preset])
     for name, documents, tokens, rows, timesteps in _cases():
         for dtype in (tf.float32, tf.bfloat16):

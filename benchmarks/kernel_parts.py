@@ -6,6 +6,7 @@ python -m benchmarks.kernel_parts --rows 16 24 32 64 --units 512
 import argparse
 import json
 import time
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ import tensorflow as tf
 from ulmfit_tf.layers import lstm_kernel
 
 
-def main():
+def main(argv=None):
     """Prints the milliseconds of forward and backward pass, medians."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernel_parts")
     add = parser.add_argument
@@ -21,7 +22,7 @@ def main():
     add("--timesteps", type=int, default=70)
     add("--units", type=int, default=512, help="of the layer and its inputs")
     add("--repeats", type=int, default=8)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     for dtype in (tf.bfloat16, tf.float32):
         for rows in arguments.rows:
             shape = (rows, arguments.timesteps, arguments.units)
@@ -65,13 +66,13 @@ def _step(shape, dtype, fewest):
             loss = tf.reduce_sum(tf.cast(outputs, tf.float32))
         return tape.gradient(loss, [inputs, kernel, recurrent, bias])
 
-    # Read while the function is traced.
-    usual = lstm_kernel._ROWS_OF_TWO_PARTS
-    lstm_kernel._ROWS_OF_TWO_PARTS = {dtype: fewest}
-    try:
+    # Both are read while the function is traced. On one core the kernel
+    # would trace one part in any case.
+    with (
+        mock.patch.object(lstm_kernel, "_ROWS_OF_TWO_PARTS", {dtype: fewest}),
+        mock.patch.object(lstm_kernel, "_num_cores", lambda: 2),
+    ):
         traced = gradients.get_concrete_function(inputs)
-    finally:
-        lstm_kernel._ROWS_OF_TWO_PARTS = usual
     traced(inputs)
     return lambda: [each.numpy() for each in traced(inputs)]
 

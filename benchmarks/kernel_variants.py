@@ -19,12 +19,13 @@ from benchmarks.row import Case
 
 _FUNCTION = "benchmarks.ours.kernel_variants:forward_and_backward"
 _AS_IT_IS = "as it is"
+_WHOLE = "all timesteps"
 # Changes of the loop, and variables of the environment.
 _VARIANTS = {
     _AS_IT_IS: ({}, {}),
     "loop unrolled by 2": ({"unroll": 2}, {}),
     "loop unrolled by 10": ({"unroll": 10}, {}),
-    "loop unrolled whole": ({"unroll": 70}, {}),
+    "loop unrolled whole": ({"unroll": _WHOLE}, {}),
     "one parallel iteration": ({"parallel_iterations": 1}, {}),
     "32 parallel iterations": ({"parallel_iterations": 32}, {}),
     "preallocated tensors": ({"preallocated": True}, {}),
@@ -40,19 +41,18 @@ _VARIANTS = {
 }
 
 
-def main():
+def main(argv=None):
     """Prints one line for each variant and format."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.kernel_variants"
     )
     add = parser.add_argument
     add("--batch", type=int, default=64)
-    # Unrolling divides them.
-    add("--timesteps", type=int, default=70, choices=(70, 140, 210))
+    add("--timesteps", type=int, default=70, help="a multiple of 10")
     add("--features", type=int, default=400)
     add("--units", type=int, default=1152)
     add("--repeats", type=int, default=7)
-    sizes = vars(parser.parse_args())
+    sizes = vars(parser.parse_args(argv))
     repeats = sizes.pop("repeats")
     for dtype in ("float32", "bfloat16"):
         medians = _medians({**sizes, "dtype": dtype}, repeats)
@@ -72,6 +72,8 @@ def _medians(arguments, repeats):
         for name, (changes, environment) in _VARIANTS.items():
             worker = Worker(sys.executable, environment)
             stack.enter_context(worker)
+            if changes.get("unroll") == _WHOLE:
+                changes = {"unroll": arguments["timesteps"]}
             case = Case(name, "ours", _FUNCTION, {**arguments, **changes})
             worker.prepare(case)
             cases[name] = worker, case

@@ -14,6 +14,8 @@ import time
 
 from serving import command_line
 
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+
 
 def main(argv):
     """Exports as the arguments say; returns the final figures."""
@@ -95,7 +97,7 @@ def _parser():
     )
     parser.add_argument(
         "--precision",
-        choices=("float32", "bfloat16", "float16", "int8"),
+        choices=PRECISIONS,
         default="float32",
         help="of the weights on disk; with bfloat16 also of the products, "
         "which else are float32",

@@ -12,9 +12,8 @@ import logging
 import tempfile
 
 from serving import command_line
-from serving.export import load_run_classifier
+from serving.export import PRECISIONS, load_run_classifier
 
-PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 _BATCH = 64
 
 

@@ -10,15 +10,19 @@ import tensorflow as tf
 # the model itself; their bounds only catch an export that went wrong.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 0.05, "float16": 0.02, "int8": 0.2}
 
+# Turned into float32 at each request.
+_RESTORED = ("float16", "int8")
+
 
 class StoredWeights(tf.Module):
     """A model's weights in one of four precisions.
 
-    `float32` and `bfloat16` are the model's own variables, and what it
-    computes its products in. `float16` and `int8` take a half and a quarter
-    of the space and are turned into float32 at each request, which all
-    computation stays in. An `int8` matrix has one float32 scale for each row
-    or column, whichever there are more of; vectors stay float32.
+    `float32` and `bfloat16` are the model's own variables, and what the
+    encoder computes its products in; the head is float32 in either case.
+    `float16` and `int8` take a half and a quarter of the space and are
+    turned into float32 at each request, which all computation stays in. An
+    `int8` matrix has one float32 scale for each row or column, whichever
+    there are more of; vectors stay float32.
 
     Only raw variables are tracked: a Keras variable held by a module exports
     a second handle, which TF Serving does not restore.
@@ -52,7 +56,7 @@ class StoredWeights(tf.Module):
 
     def tensors(self):
         """Returns the weights as float32 tensors, `None` for the model's."""
-        if not _is_restored(self._precision):
+        if self._precision not in _RESTORED:
             return None
         values = [tf.cast(value, tf.float32) for value in self.values]
         if self.scales:
@@ -66,10 +70,6 @@ class StoredWeights(tf.Module):
             return contextlib.nullcontext()
         mapping = list(zip(self._variables(), tensors, strict=True))
         return keras.StatelessScope(state_mapping=mapping)
-
-
-def _is_restored(precision):
-    return precision in ("float16", "int8")
 
 
 def _to_int8(array):

@@ -131,6 +131,27 @@ def test_both_loops_agree(timesteps, chunk_length, dynamic):
     assert_all_close(*answers)
 
 
+@pytest.mark.parametrize("dtype", ["mixed_float16", "float16", "float64"])
+def test_other_formats_train_as_float32_does(dtype):
+    inputs, state = make_inputs(7), make_state()
+    mask = np.ones((BATCH, 7), "bool")
+    results = []
+    for each in ("float32", dtype):
+        layer = make_layer(use_cpu_kernel=True, dtype=each)
+        with tf.GradientTape() as tape:
+            outputs = layer(
+                inputs, initial_state=state, mask=mask, training=True
+            )
+            outputs = [tf.cast(output, tf.float32) for output in outputs]
+            loss = valid_loss(*outputs, mask)
+        results.append(
+            [*outputs, *tape.gradient(loss, layer.trainable_weights)]
+        )
+    for one, other in zip(*results, strict=True):
+        scale = np.abs(one).max()
+        np.testing.assert_allclose(one, other, atol=0.01 * scale)
+
+
 @both_loops
 def test_an_empty_row_keeps_its_state(use_cpu_kernel):
     layer = make_layer(use_cpu_kernel=use_cpu_kernel)

@@ -191,8 +191,11 @@ def test_gradients_are_those_of_detached_chunks(graph):
         )
 
 
+@pytest.mark.parametrize("use_cpu_kernel", [True, False])
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
-def test_a_long_document_is_read_under_one_weight_mask(graph, monkeypatch):
+def test_a_long_document_is_read_under_one_weight_mask(
+    graph, use_cpu_kernel, monkeypatch
+):
     kernels = {}
     drawn = []
 
@@ -203,6 +206,7 @@ def test_a_long_document_is_read_under_one_weight_mask(graph, monkeypatch):
     model = make_model(dropouts=models.Dropouts(weight_dropout=0.5))
     rng = np.random.default_rng(4)
     for lstm in model.encoder.lstms:
+        lstm.use_cpu_kernel = use_cpu_kernel
         raw = lstm.cell.recurrent_kernel
         mask = 2 * rng.integers(0, 2, raw.shape)
         kernels[lstm.name] = raw * tf.constant(mask, tf.float32)

@@ -61,6 +61,30 @@ def test_other_precisions_are_refused():
         StoredWeights([], "float64")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_answer_does_not_depend_on_the_batch(make_classifier, dtype):
+    classifier = make_classifier(("forward", "backward"))
+    pair = classifier.build(dtype=dtype)
+    # Where a document is cut depends on which others are read with it.
+    texts = ["bad " * n for n in (300, 150, 90, 40, 9, 2)]
+    together, *alone = (
+        document_probabilities(pair, classifier.tokenizer(tf.constant(batch)))
+        for batch in (texts, *([text] for text in texts))
+    )
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
+
+
+def test_a_state_is_handed_on_in_float32(make_classifier):
+    classifier = make_classifier(("forward",)).build(dtype="bfloat16")
+    lstm = classifier.classifiers["forward"].encoder.lstms[0]
+    cell = np.full((1, lstm.units), 1.234567, "float32")
+    inputs = tf.zeros((1, 1, lstm.cell.kernel.shape[0]), tf.bfloat16)
+    _, _, held = lstm(
+        inputs, initial_state=[cell, cell], mask=tf.constant([[False]])
+    )
+    np.testing.assert_array_equal(held, cell)
+
+
 def test_bfloat16_halves_the_model_and_hardly_moves_an_answer(make_classifier):
     classifier = make_classifier(("forward", "backward"))
     texts = ["A good film .", "", "bad " * 300]

@@ -10,6 +10,7 @@ import tensorflow as tf
 # two, one works while the other waits. But a product of fewer rows is less
 # efficient, which the float32 product feels sooner.
 _ROWS_OF_TWO_PARTS = {tf.bfloat16: 24, tf.float32: 64}
+_ROWS_OF_ANY_OTHER = 64
 
 
 def lstm_sequence(
@@ -180,7 +181,9 @@ def _forward_parts(inputs, hidden, cell, kernel, recurrent, bias, mask):
             )
             return tf.cast(sums, tf.float32)
 
-        part_mask = None if mask is None else _time_major(mask[rows])
+        part_mask = (
+            None if mask is None else tf.transpose(mask[rows])[:, None, :]
+        )
         *results, kept = _forward_loop(
             gate_inputs,
             timesteps,
@@ -198,7 +201,7 @@ def _part_rows(inputs):
     batch = inputs.shape[0]
     if batch is None:
         batch = tf.shape(inputs)[0]
-    fewest = _ROWS_OF_TWO_PARTS[inputs.dtype]
+    fewest = _ROWS_OF_TWO_PARTS.get(inputs.dtype, _ROWS_OF_ANY_OTHER)
     if _num_cores() == 1 or (isinstance(batch, int) and batch < fewest):
         return [slice(0, batch)]
     first = tf.where(batch < fewest, batch, (batch + 1) // 2)
@@ -410,7 +413,3 @@ def _as_left_factor(matrix):
 
 def _left_product(factor, columns):
     return tf.matmul(factor, columns, transpose_a=factor.dtype == tf.float32)
-
-
-def _time_major(mask):
-    return None if mask is None else tf.transpose(mask)[:, None, :]

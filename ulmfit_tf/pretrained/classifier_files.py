@@ -93,7 +93,9 @@ class TrainedClassifier:
         """Returns the inference model, a `models.BidirectionalPair`.
 
         Whatever it was trained in, it computes in float32 unless told
-        otherwise, so that an answer is the same alone and in any batch.
+        otherwise. An answer is the same alone and in any batch, to 1e-6; in
+        bfloat16, whose products round differently with the number of rows,
+        to 1e-4.
 
         Args:
             portable: Bool, whether to use core TensorFlow operations alone,
@@ -111,6 +113,8 @@ class TrainedClassifier:
                 dtype=dtype,
                 name=f"{direction}_classifier",
             )
+            if dtype != "float32":
+                _keep_states_float32(classifier.encoder)
             classifier.build()
             models.set_weights(models.classifier_weights(classifier), weights)
             if portable:
@@ -153,3 +157,9 @@ class TrainedClassifier:
             with tf.device("CPU:0") if portable else contextlib.nullcontext():
                 results[indices] = predict(ragged)
         return results
+
+
+def _keep_states_float32(encoder):
+    """Has Keras not round states that are handed from call to call."""
+    for layer in (encoder, *encoder.lstms):
+        layer.autocast = False
