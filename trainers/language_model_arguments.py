@@ -5,33 +5,13 @@ import dataclasses
 
 from trainers import command_line
 from trainers.language_model_recipe import (
-    AVERAGING,
+    CHOICES,
     FINE_TUNING,
     PRETRAINING,
-    SCHEDULES,
     LanguageModelRecipe,
 )
+from trainers.recipe_flags import add_field_flags
 
-_CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
-_DESCRIBED = {
-    "vocabulary_size": "words at most, beside a pretrained model's",
-    "min_frequency": "occurrences that a word needs",
-    "max_steps": "optimizer steps at most, 0: no limit; --resume may change "
-    "it beside --schedule stable",
-    "batch_size": "streams read in parallel",
-    "learning_rate": "the highest one",
-    "decay_factor": "rate of a layer over that of the one below",
-    "schedule": "slanted triangle; warm-up, constant rate and a fall over the "
-    "last fifth; warm-up and a cosine; or fastai's one cycle",
-    "cut_frac": "part of the steps in which slanted and cosine rise",
-    "ratio": "highest over lowest rate, not of one-cycle",
-    "averaging": "of the weights that are evaluated and exported",
-    "averaging_decay": "of exponential averaging",
-    "dropout_multiplier": "times the rates of the authors' scripts",
-    "sample_size": "words of the sampled softmax; 0: full; -1: 2048 where "
-    "there are more than 8192",
-    "steps_per_report": "longer epochs are reported in parts",
-}
 _SEARCH = ("search", "temperature", "top_k", "top_p", "beam_size")
 # What a text is continued with, and a model trained.
 _ALSO_OF_TRAINING = {"--pretrained", "--direction", "--seed"}
@@ -123,21 +103,14 @@ def search_of(settings):
 
 
 def _add_recipe(group):
+    defaults = {}
     for field in dataclasses.fields(LanguageModelRecipe):
         default = getattr(PRETRAINING, field.name)
         fine_tuning = getattr(FINE_TUNING, field.name)
-        described = f"default {default}"
-        if field.name in _DESCRIBED:
-            described = f"{_DESCRIBED[field.name]}; {described}"
+        defaults[field.name] = str(default)
         if fine_tuning != default:
-            described += f"; {fine_tuning} with --pretrained"
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=field.type,
-            choices=_CHOICES.get(field.name),
-            default=argparse.SUPPRESS,
-            help=described,
-        )
+            defaults[field.name] += f", {fine_tuning} with --pretrained"
+    add_field_flags(group, LanguageModelRecipe, CHOICES, defaults)
 
 
 def _add_generation(group):

@@ -24,19 +24,22 @@ class LanguageModelRecipe:
         vocabulary_size: Words at most, beside those of a pretrained model.
         min_frequency: Occurrences that a word needs to enter the vocabulary.
         epochs: Passes over the text.
-        max_steps: Optimizer steps at most; 0 for no limit but the epochs.
+        max_steps: Optimizer steps at most; 0 for no limit but the epochs. With
+            a stable schedule a resumed run may change it.
         batch_size: Streams read in parallel, over all replicas.
         learning_rate: Highest rate of the last layer group.
         decay_factor: A group's rate over that of the group below.
-        schedule: One of `SCHEDULES`, see `optimizers.schedule`.
+        schedule: A slanted triangle; a constant rate with a warm-up and a fall
+            over the last fifth; a warm-up and a cosine; or fastai's one cycle.
         cut_frac: Fraction of steps in which a slanted triangle or a cosine
             rises.
         ratio: Highest rate over the lowest; not for one-cycle.
-        averaging: One of `AVERAGING`, see `training.weight_averaging`.
+        averaging: Of the weights that are evaluated and exported: none, from
+            the step where validation stops improving, or exponential.
         averaging_decay: Of exponential averaging.
         weight_decay: Decoupled.
         global_clipnorm: Norm that all gradients together may have.
-        dropout_multiplier: Scales `models.LANGUAGE_MODEL_DROPOUTS`.
+        dropout_multiplier: Times the rates of the authors' scripts.
         activation_l2: Weight of AR.
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for
@@ -73,10 +76,7 @@ class LanguageModelRecipe:
                     f"`--{name.replace('_', '-')}` must lie between {low} and "
                     f"{high}. Received: {value}."
                 )
-        for name, choices in (
-            ("schedule", SCHEDULES),
-            ("averaging", AVERAGING),
-        ):
+        for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(
@@ -97,6 +97,7 @@ class LanguageModelRecipe:
         return size if 0 < size < vocabulary_size else None
 
 
+CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
 _RANGES = {
     "vocabulary_size": (16, _MANY),
     "min_frequency": (1, _MANY),

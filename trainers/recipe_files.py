@@ -1,46 +1,25 @@
 """Recipes from flags and files: `--decay-factor 2.6`, `--recipe FILE`."""
 
-import argparse
 import dataclasses
 import difflib
-import inspect
 import json
 import pathlib
-import re
 
 from trainers.command_line import UserError, write_json
-from trainers.recipes import Recipe
+from trainers.recipe_flags import add_field_flags
+from trainers.recipes import CHOICES, Recipe, described_defaults
 
 
 def add_recipe_flags(parser):
     """Adds a flag for each field of a recipe, and `--recipe` for a file."""
-    group = parser.add_argument_group("recipe (default: the data set's)")
+    group = parser.add_argument_group("recipe")
     group.add_argument(
         "--recipe",
         dest="recipe_file",
         metavar="FILE",
         help="JSON file with fields of the recipe; flags overrule it",
     )
-    descriptions = field_descriptions(Recipe)
-    for field in dataclasses.fields(Recipe):
-        group.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=field.type,
-            metavar=field.type.__name__.upper(),
-            default=argparse.SUPPRESS,
-            help=descriptions[field.name].replace("%", "%%"),
-        )
-
-
-def field_descriptions(documented):
-    """Returns what a docstring's section `Attributes` says, by name."""
-    section = inspect.getdoc(documented).split("Attributes:\n")[1]
-    entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.M)
-    return {
-        # For the terminal: without a code mark and the full stop.
-        name: " ".join(text.split()).replace("`", "").removesuffix(".")
-        for name, text in entries
-    }
+    add_field_flags(group, Recipe, CHOICES, described_defaults())
 
 
 def recipe_overrides(arguments):

@@ -41,10 +41,12 @@ class Recipe:
         decay_factor: Rate of a layer over that of the one below.
         lower_learning_rate: Highest rate of all groups below the head, in
             place of what `decay_factor` gives them; 0 for the latter.
-        unfreezing: Order in which layers are trained: paper, script,
-            chain-thaw, full or last, see `training.unfreezing_stages`.
-        schedule: Of stage three's rates: slanted, stable, cosine or one-cycle,
-            see `optimizers.schedule`.
+        unfreezing: Order in which layers are trained: paper (from the head
+            down, one more each epoch), script (the head, the last two, then
+            all), chain-thaw (one after another, then all), full (all) or last
+            (the head).
+        schedule: Of stage three's rates: slanted triangles, a constant rate
+            with a warm-up and a fall, a cosine, or fastai's one cycle.
         cut_frac: Share of the steps in which the slanted triangles rise.
         ratio: Highest over lowest rate of stage three's slanted triangles; 1
             for a constant rate.
@@ -54,13 +56,14 @@ class Recipe:
         global_clipnorm: Norm of stage three's gradients at most.
         label_smoothing: Share of a label that is spread over all classes, in
             `[0, 1)`.
-        class_weights: `"none"`, or `"balanced"` for the inverse of a
-            class' frequency.
+        class_weights: Of the loss: none, or the inverse of a class'
+            frequency.
         early_stopping: Epochs without a better validation loss after which
             to stop and take the best epoch; 0 trains all epochs and takes
             the last.
         head_units: Width of the head's first block.
-        pooled_length: Last tokens of a document that are pooled.
+        pooled_length: Last tokens of a document that are pooled, a multiple of
+            70.
         validation_fraction: Of the labelled examples, to validate on.
     """
 
@@ -103,7 +106,7 @@ class Recipe:
                     f"`--{name.replace('_', '-')}` must lie between {low} and "
                     f"{high}. Received: {value}."
                 )
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
                 raise UserError(
@@ -112,7 +115,7 @@ class Recipe:
                 )
 
 
-_CHOICES = {
+CHOICES = {
     "class_weights": ("none", "balanced"),
     "schedule": SCHEDULES,
 }
@@ -192,6 +195,24 @@ def recipe_for(dataset, overrides, pretrained=True):
         )
     given = {k: v for k, v in overrides.items() if v is not None}
     return dataclasses.replace(recipe, **given)
+
+
+def described_defaults():
+    """Returns what `--help` says of each field's default."""
+    usual, described = Recipe(), {}
+    for field in dataclasses.fields(Recipe):
+        default = getattr(usual, field.name)
+        others = [
+            f"{getattr(recipe, field.name)} for {name}"
+            for name, recipe in RECIPES.items()
+            if getattr(recipe, field.name) != default
+        ]
+        if field.name in FROM_SCRATCH:
+            others.append(
+                f"{FROM_SCRATCH[field.name]} without a pretrained model"
+            )
+        described[field.name] = ", ".join([str(default), *others])
+    return described
 
 
 # A few hundred documents are a handful of steps an epoch: too few to thaw

@@ -200,7 +200,7 @@ SCRATCH = ("--pretrained", "none")
         ),
         pytest.param(
             ["--dataset", "reviews.csv", "--class-weights", "equal"],
-            ["`--class-weights`", "balanced"],
+            ["--class-weights", "balanced"],
             id="class_weights",
         ),
         pytest.param(

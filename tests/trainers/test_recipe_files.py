@@ -7,11 +7,11 @@ import pytest
 from trainers.command_line import UserError
 from trainers.recipe_files import (
     add_recipe_flags,
-    field_descriptions,
     read_recipe,
     recipe_overrides,
     write_recipe,
 )
+from trainers.recipe_flags import field_descriptions
 from trainers.recipes import Recipe
 
 
@@ -39,7 +39,9 @@ def test_help_says_of_each_flag_what_it_does():
     add_recipe_flags(parser)
     text = " ".join(parser.format_help().split())
     assert "--decay-factor FLOAT Rate of a layer over that of the one" in text
-    assert "Optimizer steps of stage two at most; 0 for no limit" in text
+    assert "below (default: 2.6, 1.0 without a pretrained model)" in text
+    assert "--schedule {slanted,stable,cosine,one-cycle} Of stage" in text
+    assert "(default: 12, 16 for trec50, 6 for imdb, 6 for ag_news" in text
     descriptions = field_descriptions(Recipe)
     assert list(descriptions) == [f.name for f in dataclasses.fields(Recipe)]
     assert all(len(each) > 15 for each in descriptions.values())

@@ -16,7 +16,9 @@ def chunk_documents(documents, chunk_length=CHUNK_LENGTH):
     as cuDNN wants it; chunks of padding come before. The first slot is as
     wide as the longest document's first chunk, the others are whole. So a
     batch is as wide as its longest document, and the layout of a document's
-    own chunks does not depend on the others.
+    own chunks does not depend on the others. Where a graph is compiled for
+    its shapes (Keras on JAX), each width compiles anew: pad to a few widths
+    there.
 
     Args:
         documents: Ragged int tensor `(batch, None)`.
