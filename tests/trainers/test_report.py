@@ -35,7 +35,9 @@ class _Guessing:
     def predict(self, texts):
         seeds = [zlib.crc32(each.encode()) for each in texts]
         rows = [
-            np.random.default_rng(seed).dirichlet([0.3] * self.num_classes)
+            np.random.default_rng(seed).dirichlet(
+                [2.0, *[0.3] * (self.num_classes - 1)]
+            )
             for seed in seeds
         ]
         return np.array(rows, "float32")
@@ -152,7 +154,7 @@ def untested(tmp_path_factory):
 @pytest.fixture(scope="module")
 def label_sets(tmp_path_factory):
     path = tmp_path_factory.mktemp("label_sets") / "report.html"
-    return _write(path, 9, True, ["forward"], multi_label=True)
+    return _write(path, 23, True, ["forward"], multi_label=True)
 
 
 @pytest.fixture(params=["tested", "untested", "label_sets"])
@@ -311,6 +313,16 @@ frame.onload = () => {{
   const root = frame.contentDocument.documentElement;
   document.body.dataset.title = frame.contentDocument.title;
   document.body.dataset.widths = [root.clientWidth, root.scrollWidth];
+  // Numbers, and the parts of a bar, that are not on one line.
+  const tops = (cell) => {{
+    const range = frame.contentDocument.createRange();
+    range.selectNodeContents(cell);
+    const rectangles = [...range.getClientRects()];
+    return new Set(rectangles.map((each) => each.top)).size;
+  }};
+  const cells = root.querySelectorAll(".matrix td, .number, .stacked");
+  document.body.dataset.cells = cells.length;
+  document.body.dataset.broken = [...cells].filter((c) => tops(c) > 1).length;
 }};
 frame.srcdoc = {source};
 </script>"""
@@ -331,6 +343,8 @@ def test_a_browser_shows_it_without_overflow(report, tmp_path, width):
     )
     dumped = _browse(page, 1400, "--dump-dom").stdout
     assert f'data-widths="{width},{width}"' in dumped
+    assert int(re.search(r'data-cells="(\d+)"', dumped)[1]) > 10
+    assert 'data-broken="0"' in dumped
     assert 'data-title="taken"' not in dumped and "data-title=" in dumped
 
 

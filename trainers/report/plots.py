@@ -133,8 +133,8 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
         return _inline(figure, "Learning rates and trained layers by epoch")
 
 
-def reliability(calibration: Calibration) -> Markup:
-    """Plots accuracy by confidence, and how many texts each bin has."""
+def reliability(calibration: Calibration, is_multi_label: bool) -> Markup:
+    """Plots accuracy by confidence, and how many answers each bin has."""
     filled = np.flatnonzero(calibration.texts)
     shares = [
         Share(int(calibration.hits[i]), int(calibration.texts[i]))
@@ -165,7 +165,8 @@ def reliability(calibration: Calibration) -> Markup:
             color=_SERIES[0],
             alpha=0.6,
         )
-        lower.set_ylabel("texts")
+        # Of several labels each is an answer of its own.
+        lower.set_ylabel("texts x labels" if is_multi_label else "texts")
         lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         lower.set_xlim(-0.02, 1.02)
         lower.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))

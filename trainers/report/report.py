@@ -69,6 +69,7 @@ def write_report(
     calibration = Calibration.of(shown)
     of_classes = ClassScores.of(shown)
     mistakes, hits = _examples(classifier, dataset.classes, shown)
+    is_multi_label = dataset.task_type is TaskType.MULTI_LABEL
     html = _template().render(
         dataset=dataset,
         figures=figures,
@@ -76,13 +77,13 @@ def write_report(
         validation=validation,
         has_test=test is not None,
         cards=headline(shown, validation, scores, calibration, dataset.classes),
-        is_multi_label=dataset.task_type is TaskType.MULTI_LABEL,
+        is_multi_label=is_multi_label,
         scores=of_classes,
         thresholds=classifier.decision.thresholds,
         label_counts=label_counts(shown),
         pairs=frequent_pairs(shown, _PAIRS),
         calibration=calibration,
-        reliability=plots.reliability(calibration),
+        reliability=plots.reliability(calibration, is_multi_label),
         stages=learning.learning_curves(
             records, recipe, len(dataset.train_texts)
         ),
