@@ -13,6 +13,7 @@ from ulmfit_tf.text import (
     PADDING_ID,
     SPECIAL_TOKENS,
     SentencePieceTokenizer,
+    sentencepiece_tokenizer,
     train_sentencepiece,
 )
 
@@ -187,3 +188,21 @@ def test_no_text_is_an_error():
 def test_other_ranks_are_refused(tokenizer):
     with pytest.raises(ValueError, match="shape"):
         tokenizer("one text")
+
+
+def test_pieces_are_learned_from_a_bounded_amount_of_text(monkeypatch):
+    learned_from = []
+    train = sentencepiece.SentencePieceTrainer.train
+
+    def spy(sentence_iterator, **settings):
+        sentences = list(sentence_iterator)
+        learned_from.append(sum(map(len, sentences)))
+        train(sentence_iterator=iter(sentences), **settings)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", spy)
+    monkeypatch.setattr(sentencepiece_tokenizer, "_MOST_CHARACTERS", 30_000)
+    whole = sum(map(len, corpus(2000)))
+    model = train_sentencepiece((text for text in corpus(2000)), 200)
+    assert whole > 100_000
+    assert 25_000 < learned_from[0] <= 30_000
+    assert len(SentencePieceTokenizer(model).vocabulary) == 200

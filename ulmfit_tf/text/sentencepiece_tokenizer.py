@@ -12,6 +12,7 @@ from google.protobuf import message
 from sentencepiece import sentencepiece_model_pb2
 
 from ulmfit_tf.text import rules
+from ulmfit_tf.text.sampling import sample_pieces
 from ulmfit_tf.text.vocabulary import (
     BEGIN_ID,
     PADDING_ID,
@@ -24,8 +25,9 @@ from ulmfit_tf.text.vocabulary import (
 _PROTOS: Any = sentencepiece_model_pb2
 _MODEL_TYPES = _PROTOS.TrainerSpec.ModelType
 _BATCH = 1024
-# That pieces are learned from at most.
-_MOST_DOCUMENTS = 1_000_000
+# That pieces are learned from at most: about 1.5 million words of English.
+# Training takes some 25 bytes and 3 microseconds for each.
+_MOST_CHARACTERS = 8_000_000
 
 
 class SentencePieceTokenizer(tf.Module):
@@ -109,8 +111,9 @@ def train_sentencepiece(
     The same texts give the same model, byte for byte.
 
     Args:
-        texts: The corpus, one string a document. Of more than a million a
-            random million is held in memory.
+        texts: The corpus, one string a document. It is streamed: of more
+            than eight million characters, a random sample of eight million
+            is learned from.
         vocabulary_size: Number of pieces at most, special tokens included;
             a small corpus yields fewer.
         lowercase: Whether the model folds letter case (`nmt_nfkc_cf`
@@ -128,11 +131,11 @@ def train_sentencepiece(
     writer = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_normalized(texts),
+            sentence_iterator=_normalized(
+                sample_pieces(texts, _MOST_CHARACTERS)
+            ),
             model_writer=writer,
             model_type="unigram",
-            input_sentence_size=_MOST_DOCUMENTS,
-            shuffle_input_sentence=True,
             vocab_size=vocabulary_size,
             hard_vocab_limit=False,
             character_coverage=character_coverage,
