@@ -14,8 +14,10 @@ from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
     Experiment,
+    add_scratch_flags,
     experiment_parser,
     parse,
+    scratch_note,
     with_language_model_pinned,
 )
 from trainers.experiments.paper_rows import ROWS
@@ -29,8 +31,7 @@ _NOTES = (
     "tables 4 to 7: one run each, forward, from a language model of 103 "
     "million words.",
     "Rows without discriminative rates train at 0.001 (chain-thaw: 0.0001 "
-    "below the head), as section 5 of the paper says. Rows without a "
-    "pretrained model use the recipe for that case, not the full method's. "
+    "below the head), as section 5 of the paper says. "
     'In "vanilla LM" the pretrained model itself was still trained with its '
     "dropouts. The cosine rises and falls once in each stage of unfreezing. Of "
     "both directions together the paper says that they gain 0.5 to 0.7 "
@@ -47,6 +48,7 @@ def parse_arguments(argv):
         metavar="ROW,...",
         help="rows to train",
     )
+    add_scratch_flags(parser)
     return parse(parser, argv, _EXTENDABLE)
 
 
@@ -138,10 +140,9 @@ def _missing_directions(settings):
 def _cells_of(experiment, row, seed):
     from trainers.experiments.cells import Cell
 
-    pretrained = None if row.pretrained else ["none"]
     cells = []
     for direction in row.directions:
-        task, recipe = experiment.task(seed, direction, pretrained)
+        task, recipe = experiment.task(seed, direction, not row.pretrained)
         recipe = row.recipe(with_language_model_pinned(recipe))
         options = experiment.options(seed, direction)
         cells.append(Cell(task, recipe, options))
@@ -204,7 +205,7 @@ def _write(experiment, rows, errors, reasons):
             **tables.SUMMARY_COLUMNS,
         },
         table,
-        _NOTES,
+        [*_NOTES, scratch_note(experiment)],
     )
     return {
         "dataset": dataset,

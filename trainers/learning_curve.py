@@ -14,18 +14,21 @@ from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
     Experiment,
+    add_scratch_flags,
     experiment_parser,
     parse,
+    scratch_note,
 )
 
 _NAME = "trainers.learning_curve"
 _EXTENDABLE = ("--seeds",)
 _log = logging.getLogger("trainers")
 
+_FROM_SCRATCH = "from-scratch"
 METHODS = {
     "supervised": "ULMFiT, supervised",
     "semi-supervised": "ULMFiT, with unlabelled texts",
-    "from-scratch": "from scratch",
+    _FROM_SCRATCH: "from scratch",
     "linear": "TF-IDF + linear SVM",
 }
 # Every run is measured on the same texts; seeds vary the rest.
@@ -52,6 +55,7 @@ def parse_arguments(argv):
         type=int,
         help="texts without a label that are used at most, drawn by the seed",
     )
+    add_scratch_flags(parser)
     return parse(parser, argv, _EXTENDABLE)
 
 
@@ -184,16 +188,8 @@ class _LearningCurve:
         return dataclasses.asdict(self._recipe("supervised"))
 
     def _recipe(self, method):
-        from trainers.recipes import recipe_for
-
-        settings = self.experiment.settings
-        scratch = method == "from-scratch"
-        recipe = recipe_for(
-            settings["dataset"],
-            self.experiment.overrides,
-            pretrained=not scratch and settings["pretrained"] != ["none"],
-        )
-        if scratch:
+        recipe = self.experiment.recipe(method == _FROM_SCRATCH)
+        if method == _FROM_SCRATCH:
             recipe = dataclasses.replace(recipe, language_model_epochs=0)
         return recipe
 
@@ -204,14 +200,14 @@ class _LearningCurve:
         dataset = self._labelled(size, seed)
         if method != "semi-supervised":
             dataset = dataclasses.replace(dataset, unlabelled_texts=[])
-        pretrained = ["none"] if method == "from-scratch" else None
+        from_scratch = method == _FROM_SCRATCH
         recipe = self._recipe(method)
         task = prepare_split_task(
             dataset,
             self.validation_texts,
             self.validation_labels,
             recipe,
-            self.experiment.namespace(seed, pretrained=pretrained),
+            self.experiment.namespace(seed, from_scratch=from_scratch),
         )
         # In an order that does not tell which texts have a label, so that
         # all sizes share stage two.
@@ -221,7 +217,7 @@ class _LearningCurve:
         task = dataclasses.replace(task, corpus=task.corpus.select(order))
         return Cell(
             task,
-            self.experiment.fitted(recipe, task),
+            self.experiment.fitted(recipe, task, from_scratch),
             self.experiment.options(seed),
             # No label but those that count is looked at.
             validate=False,
@@ -282,7 +278,7 @@ class _LearningCurve:
 
         scratch = [
             (size, float(np.mean(errors)))
-            for size, errors in curves.get(METHODS["from-scratch"], ())
+            for size, errors in curves.get(METHODS[_FROM_SCRATCH], ())
         ]
         if not scratch:
             return []
@@ -292,7 +288,7 @@ class _LearningCurve:
             sentence(
                 METHODS[method],
                 size,
-                METHODS["from-scratch"],
+                METHODS[_FROM_SCRATCH],
                 scratch,
                 float(np.mean(self.errors[method, size])),
             )
@@ -314,10 +310,10 @@ class _LearningCurve:
             f"Errors in %, on the same {len(self.validation_texts):,} texts "
             "throughout, which stages two and three never see. There are "
             f"{total:,} texts to fine-tune the language model on{limit}. From "
-            "scratch: no pretraining and no fine-tuning of a language model, "
-            "with the recipe for that case. Labels that one method matches "
-            "in another's are interpolated over the logarithm of their "
-            "number."
+            "scratch: no pretraining and no fine-tuning of a language model. "
+            "Labels that one method matches in another's are interpolated "
+            "over the logarithm of their number.",
+            scratch_note(self.experiment),
         ]
 
 

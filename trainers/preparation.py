@@ -105,7 +105,7 @@ def _starting_point(recipe, settings):
         else [settings.direction]
     )
     language_models = _load_language_models(settings.pretrained, directions)
-    architecture = _architecture(language_models, settings.preset)
+    architecture = _architecture(language_models, settings)
     _check_recipe(recipe, architecture)
     return directions, language_models, architecture
 
@@ -187,15 +187,18 @@ def _load_language_models(names, directions):
         raise UserError(f"`--pretrained`: {error}") from error
 
 
-def _architecture(language_models, preset):
-    if preset not in models.ARCHITECTURES:
+def _architecture(language_models, settings):
+    preset = settings.preset
+    if preset is not None and preset not in models.ARCHITECTURES:
         raise UserError(
             f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
             f"Received: {preset}."
         )
     found = [model for model in language_models.values() if model]
     if not found:
-        return models.ARCHITECTURES[preset]
+        # An experiment names the sizes of what it compares with.
+        given = getattr(settings, "architecture", None)
+        return given or models.ARCHITECTURES[preset]
     kinds = {
         (
             model.architecture,

@@ -7,7 +7,7 @@ import pathlib
 
 from trainers.command_line import UserError, write_json
 from trainers.recipe_flags import add_field_flags
-from trainers.recipes import CHOICES, Recipe, described_defaults
+from trainers.recipes import CHOICES, Recipe, described_defaults, recipe_for
 
 
 def add_recipe_flags(parser):
@@ -25,26 +25,45 @@ def add_recipe_flags(parser):
 def recipe_overrides(arguments):
     """Returns the fields that a file or flags give; flags win.
 
+    A file with all fields, as sweeps once wrote them, gives those that differ
+    from the data set's recipe: the others were nobody's choice.
+
     Args:
-        arguments: Namespace of a parser with `add_recipe_flags`.
+        arguments: Namespace of a parser with `add_recipe_flags` and the flags
+            of a task.
     """
     names = {field.name for field in dataclasses.fields(Recipe)}
     flags = {k: v for k, v in vars(arguments).items() if k in names}
     if arguments.recipe_file is None:
         return flags
-    return {**read_recipe(arguments.recipe_file), **flags}
+    given = read_recipe(arguments.recipe_file)
+    if given.keys() == names:
+        usual = recipe_for(
+            arguments.dataset, {}, pretrained=arguments.pretrained != ["none"]
+        )
+        given = {k: v for k, v in given.items() if v != getattr(usual, k)}
+    return {**given, **flags}
 
 
-def write_recipe(path, recipe):
-    """Writes all fields of a recipe, whole or not at all."""
-    write_json(path, dataclasses.asdict(recipe))
+def write_recipe(path, fields):
+    """Writes fields of a recipe, whole or not at all.
+
+    Only what was chosen belongs there: the rest stays the data set's, and
+    fits itself to the size of the data.
+
+    Args:
+        path: Path of a JSON file.
+        fields: Dict from the names of fields to their values.
+    """
+    write_json(path, fields)
 
 
-def read_recipe(path):
+def read_recipe(path, flag="--recipe"):
     """Reads fields of a recipe from a JSON file.
 
     Args:
         path: Path of a JSON object; fields that it lacks are the data set's.
+        flag: Str, the flag that named it.
 
     Returns:
         Dict from the names of fields to their values.
@@ -57,13 +76,13 @@ def read_recipe(path):
         content = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"`--recipe {path}` cannot be read as JSON: {error}. Give a file "
+            f"`{flag} {path}` cannot be read as JSON: {error}. Give a file "
             'such as {"decay_factor": 2.6}, or the best_recipe.json of a '
             "sweep."
         ) from error
     if not isinstance(content, dict):
         raise UserError(
-            f"`--recipe {path}` must hold one JSON object of a recipe's "
+            f"`{flag} {path}` must hold one JSON object of a recipe's "
             f"fields. Received: {type(content).__name__}."
         )
     types = {field.name: field.type for field in dataclasses.fields(Recipe)}
@@ -73,22 +92,22 @@ def read_recipe(path):
             close = difflib.get_close_matches(name, types, n=1)
             hint = f" Did you mean `{close[0]}`?" if close else ""
             raise UserError(
-                f"`--recipe {path}`: a recipe has no field `{name}`.{hint} "
+                f"`{flag} {path}`: a recipe has no field `{name}`.{hint} "
                 f"Expected: {', '.join(types)}."
             )
-        fields[name] = _typed(path, name, value, types[name])
+        fields[name] = _typed(f"{flag} {path}", name, value, types[name])
     # A recipe checks its ranges.
     Recipe(**fields)
     return fields
 
 
-def _typed(path, name, value, expected):
+def _typed(given, name, value, expected):
     # In JSON 2 and 2.0 are both what a float may look like.
     accepted = (int, float) if expected is float else expected
     if isinstance(value, bool) or not isinstance(value, accepted):
         kinds = {int: "a whole number", float: "a number", str: "a string"}
         raise UserError(
-            f"`--recipe {path}`: `{name}` must be {kinds[expected]}. "
+            f"`{given}`: `{name}` must be {kinds[expected]}. "
             f"Received: {json.dumps(value)}."
         )
     return expected(value)

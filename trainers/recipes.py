@@ -176,6 +176,18 @@ FROM_SCRATCH = {
 }
 
 
+# What is read and answered, rather than how that is learned: the same for
+# everything that an experiment compares.
+TASK_FIELDS = (
+    "vocabulary_size",
+    "min_frequency",
+    "class_weights",
+    "head_units",
+    "pooled_length",
+    "validation_fraction",
+)
+
+
 def recipe_for(dataset, overrides, pretrained=True):
     """Returns a data set's recipe with single fields replaced.
 

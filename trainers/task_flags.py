@@ -35,8 +35,8 @@ def add_task_flags(parser):
     )
     add(
         "--preset",
-        help="sizes, with --pretrained none; small, unless given, and compact "
-        "where models from scratch and pretrained ones are compared",
+        help="sizes of models from scratch; unless given, those of the "
+        "pretrained model that they are compared with, else small",
     )
     add(
         "--test-fraction",
@@ -70,14 +70,16 @@ def check_task_flags(parser, arguments, compares=False):
     """
     if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
         parser.error("--pretrained takes names and folders, or none alone")
+    starts_from_scratch = arguments.pretrained == ["none"]
     defaults = {
-        "preset": "compact" if compares else "small",
+        # Beside a pretrained model its sizes are taken.
+        "preset": "small" if starts_from_scratch else None,
         "tokenizer": "word",
     }
     for name, default in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, default)
-        elif arguments.pretrained != ["none"] and not compares:
+        elif not starts_from_scratch and not compares:
             parser.error(
                 f"--{name} is for a model from scratch; a pretrained one "
                 "brings its own. Add --pretrained none, or leave it out"

@@ -280,9 +280,14 @@ def _summarize(experiment, point, recipe):
             joined=len(point) == 1,
         )
     chosen = {name: best[name] for name in names}
-    write_recipe(
-        directory / "best_recipe.json", dataclasses.replace(recipe, **chosen)
-    )
+    given = {
+        **experiment.overrides,
+        # A sweep's stage two has rates of its own, see
+        # `with_language_model_pinned`.
+        "language_model_decay_factor": recipe.language_model_decay_factor,
+        **chosen,
+    }
+    write_recipe(directory / "best_recipe.json", given)
     return {
         "dataset": settings["dataset"],
         "validation_error": best["mean"],

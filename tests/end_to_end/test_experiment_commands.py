@@ -15,7 +15,6 @@ import pytest
 
 from trainers import ablation, classifier, learning_curve, tune
 from trainers.command_line import UserError
-from trainers.recipes import Recipe
 from ulmfit_tf import models, pretrained, text
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -71,8 +70,16 @@ def test_a_sweep_leaves_table_plot_and_recipe(sweep):
     assert means == sorted(means) and means[0] == sweep["validation_error"]
     assert all(len(row["errors"].split()) == 2 for row in rows)
     assert (run / "decay_factor.png").read_bytes()[1:4] == b"PNG"
-    recipe = Recipe(**json.loads((run / "best_recipe.json").read_text()))
-    assert recipe.decay_factor == sweep["decay_factor"]
+    # What was searched and what the flags said, and no more.
+    assert json.loads((run / "best_recipe.json").read_text()) == {
+        "decay_factor": sweep["decay_factor"],
+        "language_model_decay_factor": 2.6,
+        "unfreezing": "full",
+        "language_model_epochs": 1,
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+    }
     # One stage two a seed, whatever the decay factor of stage three.
     assert len(list((run / "language_models").iterdir())) == 2
     events = list((run / "logs").glob("trial_*/seed_*/events*"))

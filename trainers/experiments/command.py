@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -9,8 +10,12 @@ import pathlib
 import time
 
 from trainers import command_line
-from trainers.recipe_files import add_recipe_flags, recipe_overrides
-from trainers.recipes import fitted_to_size, recipe_for
+from trainers.recipe_files import (
+    add_recipe_flags,
+    read_recipe,
+    recipe_overrides,
+)
+from trainers.recipes import TASK_FIELDS, fitted_to_size, recipe_for
 from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
@@ -40,6 +45,16 @@ def experiment_parser(command, description, seeds):
     parser.add_argument("--resume", metavar="DIR", help="run to continue")
     add_recipe_flags(parser)
     return parser
+
+
+def add_scratch_flags(parser):
+    """Adds the flag of those experiments that also train from scratch."""
+    parser.add_argument(
+        "--scratch-recipe",
+        metavar="FILE",
+        help="JSON file with fields of the recipe of what starts from "
+        "scratch; other flags of the recipe are for the method alone",
+    )
 
 
 def parse(parser, argv, extendable):
@@ -90,11 +105,12 @@ class Experiment:
         self.is_new = arguments.resume is None
         given = vars(arguments)
         if self.is_new:
-            self.overrides = recipe_overrides(arguments)
+            overrides = recipe_overrides(arguments)
             self.settings = {
                 "command": command,
                 **given,
-                "overrides": self.overrides,
+                "overrides": overrides,
+                "scratch_overrides": _scratch_overrides(arguments, overrides),
             }
             if arguments.output is None:
                 kind = command.rpartition(".")[2]
@@ -106,7 +122,6 @@ class Experiment:
             self.directory, self.settings = command_line.open_run(
                 command, None, arguments.resume, None
             )
-            self.overrides = self.settings["overrides"]
             named = {word.split("=")[0] for word in argv}
             for flag in named & set(extendable):
                 field = flag[2:].replace("-", "_")
@@ -118,6 +133,11 @@ class Experiment:
     def name(self):
         """Str, the data set for titles and folders."""
         return os.path.basename(os.path.normpath(self.settings["dataset"]))
+
+    @property
+    def overrides(self):
+        """Dict of the recipe's fields that the user gave."""
+        return self.settings["overrides"]
 
     @property
     def seeds(self):
@@ -150,7 +170,24 @@ class Experiment:
                     f"started with. {_REMEDIES[name]}, or start a new run."
                 )
 
-    def namespace(self, seed, direction="forward", pretrained=None):
+    @functools.cached_property
+    def scratch_architecture(self):
+        """`Architecture` of what starts from scratch, the pretrained one's.
+
+        `None` if `--preset` says what it is.
+        """
+        settings = self.settings
+        if settings["preset"] or settings["pretrained"] == ["none"]:
+            return None
+        from ulmfit_tf import pretrained
+
+        try:
+            found = pretrained.load_pretrained(settings["pretrained"])
+        except ValueError as error:
+            raise command_line.UserError(f"`--pretrained`: {error}") from error
+        return found.architecture
+
+    def namespace(self, seed, direction="forward", from_scratch=False):
         """Returns the settings of one classifier."""
         settings = {
             **self.settings,
@@ -158,8 +195,9 @@ class Experiment:
             "direction": direction,
             "bidirectional": False,
         }
-        if pretrained is not None:
-            settings["pretrained"] = pretrained
+        if from_scratch:
+            settings["pretrained"] = ["none"]
+            settings["architecture"] = self.scratch_architecture
         return argparse.Namespace(**settings)
 
     def options(self, seed, direction="forward"):
@@ -181,7 +219,27 @@ class Experiment:
         """
         return load_dataset(self.namespace(0))
 
-    def task(self, seed, direction="forward", pretrained=None):
+    def recipe(self, from_scratch=False):
+        """Returns the recipe, before it is fitted to the size of the data.
+
+        What the user gave for the method is not for what the method is
+        compared with: that has a recipe of its own, and shares only what is
+        read and answered.
+        """
+        return recipe_for(
+            self.settings["dataset"],
+            self._given(from_scratch),
+            pretrained=not from_scratch
+            and self.settings["pretrained"] != ["none"],
+        )
+
+    def _given(self, from_scratch):
+        if not from_scratch:
+            return self.overrides
+        # Runs of earlier releases lack it.
+        return self.settings.get("scratch_overrides", {})
+
+    def task(self, seed, direction="forward", from_scratch=False):
         """Returns a seed's `Task` and the recipe that suits it.
 
         Prepared once: what differs between the cells of a seed is told to
@@ -190,31 +248,56 @@ class Experiment:
         Args:
             seed: Int.
             direction: `"forward"` or `"backward"`.
-            pretrained: Optional list of str in place of the run's.
+            from_scratch: Bool, whether to start without the pretrained model.
         """
         from trainers.preparation import prepare_task
 
-        settings = self.namespace(seed, direction, pretrained)
-        key = (seed, direction, tuple(settings.pretrained))
+        settings = self.namespace(seed, direction, from_scratch)
+        key = (seed, direction, from_scratch)
         if key not in self._tasks:
-            recipe = recipe_for(
-                settings.dataset,
-                self.overrides,
-                pretrained=settings.pretrained != ["none"],
-            )
+            recipe = self.recipe(from_scratch)
             task = prepare_task(self.dataset(), recipe, settings)
-            self._tasks[key] = task, self.fitted(recipe, task)
+            fitted = self.fitted(recipe, task, from_scratch)
+            self._tasks[key] = task, fitted
         return self._tasks[key]
 
-    def fitted(self, recipe, task):
+    def fitted(self, recipe, task, from_scratch=False):
         """Returns a recipe with epochs that suit a task's size."""
         return fitted_to_size(
             recipe,
             self.settings["dataset"],
-            self.overrides,
+            self._given(from_scratch),
             len(task.train),
             task.corpus.num_tokens,
         )
+
+
+def scratch_note(experiment):
+    """Returns what a table says of what starts from scratch."""
+    sizes = experiment.scratch_architecture
+    if sizes is None:
+        preset = experiment.settings["preset"]
+        described = f"the sizes of `--preset {preset}`"
+    else:
+        described = (
+            "the sizes of the pretrained model that it is compared with "
+            f"({sizes.num_layers} layers, {sizes.hidden_units} hidden and "
+            f"{sizes.embedding_units} embedding units)"
+        )
+    own = experiment.settings.get("scratch_overrides", {})
+    given = ", ".join(f"{name} {value}" for name, value in own.items())
+    return (
+        f"What starts without a pretrained model has {described}, and a recipe "
+        "of its own, FROM_SCRATCH in trainers/recipes.py"
+        f"{', with ' + given if given else ''}: what was set for the method "
+        "does not change it."
+    )
+
+
+def _scratch_overrides(arguments, overrides):
+    file = getattr(arguments, "scratch_recipe", None)
+    shared = {k: v for k, v in overrides.items() if k in TASK_FIELDS}
+    return {**(read_recipe(file, "--scratch-recipe") if file else {}), **shared}
 
 
 def with_language_model_pinned(recipe):

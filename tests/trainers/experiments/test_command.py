@@ -1,0 +1,108 @@
+import json
+import pathlib
+import types
+
+import pytest
+
+from trainers import ablation
+from trainers.command_line import UserError
+from trainers.experiments.command import Experiment, scratch_note
+from trainers.recipes import recipe_for
+from ulmfit_tf import models, pretrained, text
+
+_FULL_FILE = (
+    pathlib.Path(__file__).parents[3] / "docs/results/trec6_best_recipe.json"
+)
+
+
+def _experiment(tmp_path, *flags):
+    argv = ["--dataset", "trec6", *flags, "--output", str(tmp_path / "run")]
+    return Experiment("trainers.ablation", ablation.parse_arguments(argv), argv)
+
+
+def _task(documents):
+    corpus = types.SimpleNamespace(num_tokens=10 * documents)
+    return types.SimpleNamespace(train=range(documents), corpus=corpus)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param(["--recipe", str(_FULL_FILE)], id="file"),
+        pytest.param(["--learning-rate", "0.02", "--epochs", "3"], id="flags"),
+    ],
+)
+def test_what_is_set_for_the_method_leaves_the_baseline_as_it_is(
+    flags, tmp_path
+):
+    experiment = _experiment(tmp_path, *flags)
+    scratch = experiment.recipe(from_scratch=True)
+    assert scratch == recipe_for("trec6", {}, pretrained=False)
+    few = experiment.fitted(scratch, _task(50), from_scratch=True)
+    assert few.epochs > 40
+    assert experiment.recipe() != recipe_for("trec6", {})
+
+
+def test_a_file_with_all_fields_gives_those_that_are_not_the_data_sets(
+    tmp_path,
+):
+    experiment = _experiment(tmp_path, "--recipe", str(_FULL_FILE))
+    assert experiment.overrides == {
+        "decay_factor": 1.71429,
+        "language_model_decay_factor": 2.6,
+    }
+    # So few labels still get more epochs.
+    fitted = experiment.fitted(experiment.recipe(), _task(50))
+    assert fitted.epochs == 50 and fitted.decay_factor == 1.71429
+
+
+def test_what_is_read_and_answered_is_the_same_for_all(tmp_path):
+    flags = ["--validation-fraction", "0.2", "--pooled-length", "700"]
+    scratch = _experiment(tmp_path, *flags).recipe(from_scratch=True)
+    assert (scratch.validation_fraction, scratch.pooled_length) == (0.2, 700)
+
+
+def test_the_baseline_takes_a_recipe_of_its_own(tmp_path):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"learning_rate": 0.003}')
+    flags = ["--scratch-recipe", str(file), "--learning-rate", "0.1"]
+    experiment = _experiment(tmp_path, *flags)
+    assert experiment.recipe(from_scratch=True).learning_rate == 0.003
+    assert experiment.recipe().learning_rate == 0.1
+    assert "learning_rate 0.003" in scratch_note(experiment)
+    file.write_text(json.dumps({"rate": 1}))
+    with pytest.raises(UserError, match="--scratch-recipe .* no field `rate`"):
+        _experiment(tmp_path, *flags)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A pretrained model whose sizes no preset has."""
+    vocabulary = text.Vocabulary(text.SPECIAL_TOKENS)
+    architecture = models.Architecture(8, 40, num_layers=1)
+    model = models.LanguageModel(len(vocabulary), architecture, batch_size=1)
+    model.build()
+    folder = tmp_path_factory.mktemp("pretrained") / "wide"
+    pretrained.PretrainedLanguageModel(
+        architecture,
+        "forward",
+        text.WordTokenizer(vocabulary),
+        models.get_weights(models.language_model_weights(model)),
+    ).save_to_preset(folder)
+    return architecture, folder
+
+
+def test_the_baseline_has_the_pretrained_models_sizes(
+    wide, small_table, tmp_path
+):
+    architecture, folder = wide
+    flags = ["--dataset", str(small_table), "--pretrained", str(folder)]
+    experiment = _experiment(tmp_path, *flags)
+    task, _ = experiment.task(0, from_scratch=True)
+    assert task.architecture == architecture
+    assert task.language_models == {"forward": None}
+    assert "1 layers, 40 hidden and 8 embedding" in scratch_note(experiment)
+    experiment = _experiment(tmp_path, *flags, "--preset", "tiny")
+    task, _ = experiment.task(0, from_scratch=True)
+    assert task.architecture == models.ARCHITECTURES["tiny"]
+    assert "--preset tiny" in scratch_note(experiment)
