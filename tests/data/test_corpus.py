@@ -8,7 +8,13 @@ import tarfile
 
 import pytest
 
-from ulmfit_tf.data import DataError, corpus_files, fingerprint, iter_documents
+from ulmfit_tf.data import (
+    DataError,
+    corpus_files,
+    fingerprint,
+    iter_documents,
+    plain_text,
+)
 
 WIKITEXT = (
     " \n = Lobster = \n \n Text one . \n \n = = Habitat = = \n \n Sea . \n"
@@ -34,6 +40,46 @@ FILM = WIKITEXT[WIKITEXT.index(" = Ra") :]
 )
 def test_formats(write, name, content, documents):
     assert list(iter_documents(write(name, content))) == documents
+
+
+def test_a_stray_blank_line_joins_no_lines(write):
+    lines = [f"document {number}" for number in range(1000)]
+    for position in (1, 500, 999):
+        content = [*lines[:position], "", *lines[position:]]
+        path = write("a.txt", "\n".join(content))
+        assert list(iter_documents(path)) == lines
+
+
+@pytest.mark.parametrize("height", [1, 2, 8, 20])
+def test_blank_lines_separate_blocks_where_there_are_many(write, height):
+    blocks = ["\n".join(f"{b} {i}" for i in range(height)) for b in range(300)]
+    # Beyond what is looked at, other distances change nothing.
+    blocks.append("\n".join(map(str, range(500))))
+    path = write("a.txt", "\n\n\n".join(blocks))
+    assert list(iter_documents(path)) == blocks
+
+
+def test_no_document_takes_more_than_a_bound(write, monkeypatch):
+    monkeypatch.setattr(plain_text, "_LONGEST_DOCUMENT", 20)
+    # A cut in the middle of a character of several bytes would damage it.
+    line = "äöü字" * 12
+    (*parts,) = iter_documents(write("a.txt", line))
+    assert "".join(parts) == line and max(map(len, parts)) == 20
+    block = "".join(f"line {number}\n" for number in range(9))
+    (*parts, last) = iter_documents(write("b.txt", f"{block}\nlast"))
+    assert "\n".join(parts) == block[:-1] and last == "last"
+    assert max(map(len, parts)) <= 20
+
+
+def test_a_file_s_plain_and_compressed_forms_are_read_once(write, tmp_path):
+    write("c/a.jsonl", '{"text": "a"}')
+    for name in "ab":
+        content = f'{{"text": "{name}"}}'.encode()
+        write(f"c/{name}.jsonl.xz", lzma.compress(content))
+        write(f"c/{name}.jsonl.gz", gzip.compress(content))
+    for corpus in (tmp_path / "c", tmp_path / "c" / "*.jsonl*"):
+        assert list(iter_documents(corpus)) == ["a", "b"]
+    assert corpus_files(tmp_path / "c")[0].name == "a.jsonl"
 
 
 def test_folder_and_glob_are_read_in_order(write, tmp_path):
@@ -90,6 +136,11 @@ def test_wikipedia_starts_with_the_title(write, tmp_path):
         )
     documents = list(iter_documents("wikipedia-en-2015", data_dir=tmp_path))
     assert documents == ["T0\na\nb", "T1\na\nb"]
+    # One shard decompressed, and one that has a record without a title.
+    write("wikipedia-en-2015/wiki-01.jsonl", '{"text": "a"}')
+    write("wikipedia-en-2015/wiki-02.jsonl.xz.partial", b"cut short")
+    documents = list(iter_documents("wikipedia-en-2015", data_dir=tmp_path))
+    assert documents == ["T0\na\nb", "a"]
 
 
 def test_real_wikitext_has_its_60_articles(real_data):
@@ -144,5 +195,7 @@ def test_fingerprint_follows_the_content_only(write, tmp_path):
     assert before["size"] == 3_000_000
     (tmp_path / "moved").mkdir()
     assert fingerprint([shutil.copy(path, tmp_path / "moved")]) == [before]
-    for changed in (b"y" + b"x" * 2_999_999, b"x" * 2_999_999 + b"y"):
-        assert fingerprint([write("a.txt", changed)]) != [before]
+    for position in (0, 1_500_000, 2_999_999):
+        content = bytearray(b"x" * 3_000_000)
+        content[position] = ord("y")
+        assert fingerprint([write("a.txt", bytes(content))]) != [before]

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from ulmfit_tf.data.archives import read_members
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.data.files import data_suffix, decode_lines, read_lines
+from ulmfit_tf.data.files import (
+    COMPRESSIONS,
+    data_suffix,
+    decode_lines,
+    read_lines,
+)
+from ulmfit_tf.data.plain_text import read_plain_text
 from ulmfit_tf.data.sources import Layout, Source, resolve
 from ulmfit_tf.data.tables import (
     TABLE_SUFFIXES,
@@ -23,11 +29,6 @@ CORPUS_SUFFIXES = (".txt", ".tokens", *TABLE_SUFFIXES)
 
 # A level-1 heading of WikiText; ` = = Section = = ` is level 2.
 _ARTICLE_HEADING = re.compile(r" = [^=]+ = ?")
-_MEBIBYTE = 1 << 20
-
-_WIKI_SHARDS = tuple(
-    f"wiki-*.jsonl{compression}" for compression in ("", ".xz", ".gz")
-)
 
 CORPORA: dict[str, Source] = {
     "wikitext-103": Source(
@@ -44,7 +45,8 @@ CORPORA: dict[str, Source] = {
     "wikipedia-en-2015": Source(
         name="wikipedia-en-2015",
         folders=("wikipedia-en-2015",),
-        layouts=tuple(Layout((pattern,)) for pattern in _WIKI_SHARDS),
+        # Plain or compressed, one beside the other.
+        layouts=(Layout(("wiki-*.jsonl*",)),),
     ),
 }
 
@@ -57,13 +59,14 @@ def iter_documents(
 ) -> Iterator[str]:
     """Streams the documents of a corpus, in an order that never changes.
 
-    Holds one document in memory at a time. Files are found before the
+    Holds one document in memory at a time. Of a file that is there plain and
+    compressed as well, the plain one is read. Files are found before the
     first document is asked for, so that a wrong name fails at once.
 
     Formats, by suffix (`.gz` and `.xz` of them too):
         `.tokens`: WikiText; an article starts at its ` = Title = ` line.
-        `.txt`: One document per block where blank lines separate blocks,
-            otherwise one per line.
+        `.txt`: One document per line, or per block where blank lines
+            separate blocks; see `read_plain_text`.
         `.csv`, `.tsv`, `.jsonl`: One per record.
     The registered `wikipedia-en-2015` has the title as first line.
 
@@ -105,7 +108,7 @@ def corpus_files(
     name = str(name_or_path)
     if name in CORPORA:
         _, paths = resolve(CORPORA[name], data_dir, cache_dir)
-        return paths
+        return _one_form_each(path for path in paths if _is_readable(path))
     path = Path(name).expanduser()
     if path.is_file():
         _check_suffix(path)
@@ -127,30 +130,52 @@ def corpus_files(
 
 
 def fingerprint(files: Iterable[str | Path]) -> list[dict[str, str | int]]:
-    """Identifies the content of files without reading all of it.
+    """Identifies the content of files.
+
+    Reads all of them, at a gigabyte in about a second: an edit in the middle
+    of a large file would else be missed, and the times of a copy are others.
 
     Args:
         files: The files.
 
     Returns:
-        One JSON object per file: its `name`, `size` in bytes, and
-        `sha256` of its first and last mebibyte. Independent of where the
-        file lies and of its times.
+        One JSON object per file: its `name`, `size` in bytes, and `sha256`.
+        Independent of where the file lies and of its times.
+
+    Raises:
+        DataError: If a file cannot be read.
     """
     return [_fingerprint(Path(path)) for path in files]
 
 
 def _fingerprint(path):
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        digest = hashlib.sha256(file.read(_MEBIBYTE))
-        file.seek(max(0, size - _MEBIBYTE))
-        digest.update(file.read(_MEBIBYTE))
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            size = file.tell()
+    except OSError as error:
+        raise DataError(
+            f"`{path}` could not be read: {error}. Check the path and its "
+            "permissions."
+        ) from error
     return {"name": path.name, "size": size, "sha256": digest.hexdigest()}
 
 
+def _one_form_each(paths):
+    """Keeps, of a file's plain and compressed forms, the first of these."""
+    forms = ["", *COMPRESSIONS]
+    best: dict[Path, tuple[int, Path]] = {}
+    for path in paths:
+        compressed = path.suffix.lower() in COMPRESSIONS
+        stem = path.with_suffix("") if compressed else path
+        form = forms.index(path.suffix.lower() if compressed else "")
+        if stem not in best or form < best[stem][0]:
+            best[stem] = (form, path)
+    return [path for _, path in sorted(best.values(), key=lambda b: b[1])]
+
+
 def _usable(paths):
-    files = sorted(
+    files = _one_form_each(
         path
         for path in paths
         if path.is_file() and data_suffix(path) in CORPUS_SUFFIXES
@@ -162,8 +187,12 @@ def _usable(paths):
     return files
 
 
+def _is_readable(path):
+    return data_suffix(path) in (*CORPUS_SUFFIXES, ".tgz")
+
+
 def _check_suffix(path):
-    if data_suffix(path) not in CORPUS_SUFFIXES and path.suffix != ".tgz":
+    if not _is_readable(path):
         raise DataError(
             f"`{path}` has no format that documents can be read from. "
             f"Expected: {', '.join(CORPUS_SUFFIXES)} (also as .gz or .xz)."
@@ -191,37 +220,8 @@ def _read_file(path, text_column, with_title):
     if suffix == ".tokens":
         return _wikitext_articles(read_lines(path))
     if suffix == ".txt":
-        return _read_plain_text(path)
+        return read_plain_text(path)
     return _read_table(path, text_column, with_title)
-
-
-def _read_plain_text(path):
-    if not _has_blocks(path):
-        for line in read_lines(path):
-            if line.strip():
-                yield line.rstrip("\r\n")
-        return
-    block = []
-    for line in read_lines(path):
-        if line.strip():
-            block.append(line)
-        elif block:
-            yield "".join(block).rstrip("\r\n")
-            block = []
-    if block:
-        yield "".join(block).rstrip("\r\n")
-
-
-def _has_blocks(path):
-    text_seen = blank_after_text = False
-    for line in read_lines(path):
-        if line.strip():
-            if blank_after_text:
-                return True
-            text_seen = True
-        else:
-            blank_after_text = text_seen
-    return False
 
 
 def _read_table(path, text_column, with_title):
@@ -230,7 +230,8 @@ def _read_table(path, text_column, with_title):
             require_columns(path, record, text_column)
         text = text_of(path, line_number, record, text_column)
         if text:
-            yield f"{record['title']}\n{text}" if with_title else text
+            title = with_title and text_of(path, line_number, record, "title")
+            yield f"{title}\n{text}" if title else text
 
 
 def _wikitext_articles(lines):
