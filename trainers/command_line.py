@@ -2,11 +2,11 @@
 
 import json
 import logging
-import os
 import pathlib
 
 from serving import command_line
 from serving.command_line import UserError
+from trainers.whole_files import written_whole
 from ulmfit_tf.data.errors import DataError
 
 __all__ = [
@@ -37,12 +37,10 @@ def run(main, argv=None):
 
 
 def write_json(path, content):
-    """Writes a JSON file beside `path` and renames it."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(beside, path)
+    """Writes a JSON file, whole or not at all."""
+    text = json.dumps(content, indent=2) + "\n"
+    with written_whole(path) as beside:
+        beside.write_text(text)
 
 
 def open_run(command, output, resume, settings):

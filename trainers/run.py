@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import shutil
 import time
 
@@ -21,6 +20,7 @@ from trainers.stages import (
     trained_classifier,
 )
 from trainers.thresholds import decided
+from trainers.whole_files import written_whole
 
 _log = logging.getLogger("trainers")
 
@@ -183,9 +183,8 @@ def _errors_of_directions(classifier, dataset):
 
 
 def _write_arrays(path, arrays):
-    beside = path.with_name("partial-" + path.name)
-    np.savez(beside, **arrays)
-    os.replace(beside, path)
+    with written_whole(path) as beside, open(beside, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def _remove_unfinished(directory):

@@ -6,7 +6,6 @@ import gc
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import time
 
@@ -25,6 +24,7 @@ from trainers.stages import (
     starting_weights,
     trained_classifier,
 )
+from trainers.whole_files import written_whole
 
 _log = logging.getLogger("trainers")
 
@@ -208,8 +208,5 @@ def _remove_states(folder):
 
 
 def _write(path, write):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    with open(beside, "wb") as file:
+    with written_whole(path) as beside, open(beside, "wb") as file:
         write(file)
-    os.replace(beside, path)

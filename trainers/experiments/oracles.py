@@ -7,6 +7,8 @@ import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 
+from trainers.whole_files import written_whole
+
 NAMES = ("random", "bayesian", "hyperband", "grid")
 _COMPLETED = ("COMPLETED", "FAILED")
 # Hyperband's own is 3; fine-tuning takes so few epochs that shorter trials
@@ -121,6 +123,5 @@ def new_oracle(name, max_trials, seed, points, max_epochs, min_epochs):
 
 
 def _write(path, content):
-    with open(f"{path}.partial", "w") as file:
-        json.dump(content, file)
-    os.replace(f"{path}.partial", path)
+    with written_whole(path) as beside:
+        beside.write_text(json.dumps(content))

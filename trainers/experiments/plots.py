@@ -1,13 +1,13 @@
 """Plots of experiments, as PNG files."""
 
-import os
-import pathlib
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from trainers.whole_files import written_whole
 
 # Okabe & Ito's, which colour-blind readers tell apart.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#555555")
@@ -127,7 +127,5 @@ def _legend(figure, columns):
 
 
 def _save(figure, path):
-    path = pathlib.Path(path)
-    beside = path.with_name(path.name + ".partial")
-    figure.savefig(beside, format="png", dpi=150)
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        figure.savefig(beside, format="png", dpi=150)

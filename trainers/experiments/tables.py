@@ -2,8 +2,9 @@
 
 import csv
 import io
-import os
 import pathlib
+
+from trainers.whole_files import written_whole
 
 
 def write_table(stem, title, columns, rows, notes=()):
@@ -77,6 +78,5 @@ def _shown(value):
 
 
 def _write(path, content):
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(content, encoding="utf-8")
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        beside.write_text(content, encoding="utf-8")

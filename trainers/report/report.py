@@ -1,7 +1,6 @@
 """Writes the report of a classifier run."""
 
 import importlib.metadata
-import os
 import pathlib
 import platform
 import re
@@ -21,6 +20,7 @@ from trainers.report.figures import (
     label_counts,
 )
 from trainers.report.headline import headline
+from trainers.whole_files import written_whole
 from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
 
@@ -98,10 +98,8 @@ def write_report(
         versions=_versions(),
         commands=_serving_commands(settings["dataset"], figures),
     )
-    path = pathlib.Path(path)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        beside.write_text(html, encoding="utf-8", errors="replace")
 
 
 def _template():
