@@ -165,13 +165,18 @@ def _check(experiment, row):
 
 
 def _error(experiment, cells, row, seed):
-    """Trains a row with a seed; returns its error in per cent."""
+    """Trains a row with a seed; returns its error in per cent.
+
+    Or `None`, where training diverged.
+    """
     from trainers.report import Predictions
 
     wanted = _cells_of(experiment, row, seed)
     records = [cells.measure(cell) for cell in wanted]
-    if len(records) == 1:
-        return records[0]["validation_error"]
+    errors = [record["validation_error"] for record in records]
+    if len(errors) == 1 or None in errors:
+        # Of two directions that are averaged one may have diverged.
+        return None if None in errors else errors[0]
     task = wanted[0].task
     mean = np.mean([cells.probabilities(record) for record in records], axis=0)
     return Predictions(

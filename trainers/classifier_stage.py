@@ -4,6 +4,7 @@ import logging
 import pathlib
 
 import keras
+import numpy as np
 
 from trainers.objective import objective
 from trainers.optimizers import classifier_schedules, group_optimizers
@@ -75,6 +76,9 @@ def train_classifier(
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
+
+    Raises:
+        FloatingPointError: If training diverged.
     """
     directory = pathlib.Path(directory)
     corpus, labels = train
@@ -154,4 +158,13 @@ def train_classifier(
     )
     if best is not None:
         best.restore()
-    return models.get_weights(variables), records
+    arrays = models.get_weights(variables)
+    # The likeliest of probabilities that are not numbers is the first class:
+    # such a classifier would pass for a bad one.
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise FloatingPointError(
+            "The classifier's weights are no longer finite. Lower the "
+            f"learning rate ({recipe.learning_rate}) or use `--precision "
+            "float32`, and start a new run."
+        )
+    return arrays, records

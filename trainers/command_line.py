@@ -20,8 +20,9 @@ __all__ = [
     "run",
     "write_json",
 ]
-# Mistakes of the user, which end in one message and exit status 2.
-USER_ERRORS = (UserError, DataError)
+# Mistakes of the user, which end in one message and exit status 2. Training
+# that diverges is one too: of its rates, or of its number format.
+USER_ERRORS = (UserError, DataError, FloatingPointError)
 _log = logging.getLogger("trainers")
 
 

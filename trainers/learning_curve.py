@@ -275,10 +275,12 @@ class _LearningCurve:
 
     def _sentences(self, curves):
         from trainers.experiments.label_efficiency import sentence
+        from trainers.experiments.tables import ended
 
         scratch = [
-            (size, float(np.mean(errors)))
+            (size, float(np.mean(ended(errors))))
             for size, errors in curves.get(METHODS[_FROM_SCRATCH], ())
+            if ended(errors)
         ]
         if not scratch:
             return []
@@ -290,10 +292,10 @@ class _LearningCurve:
                 size,
                 METHODS[_FROM_SCRATCH],
                 scratch,
-                float(np.mean(self.errors[method, size])),
+                float(np.mean(ended(self.errors[method, size]))),
             )
             for method in ("supervised", "semi-supervised")
-            if (method, size) in self.errors
+            if ended(self.errors.get((method, size), ()))
         ]
 
     def _notes(self):

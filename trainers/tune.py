@@ -12,6 +12,7 @@ listens.
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import sys
 import time
@@ -92,8 +93,7 @@ def main(argv):
         experiment.open(**facts)
     # KerasTuner prints; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        tuner = _tuner(experiment, tasks, point)
-        tuner.search(verbose=0)
+        _search(_tuner(experiment, tasks, point))
     if role == "worker":
         return {
             "run_dir": str(experiment.directory),
@@ -230,6 +230,18 @@ def _tuner(experiment, tasks, point):
     )
 
 
+def _search(tuner):
+    import keras_tuner
+
+    try:
+        tuner.search(verbose=0)
+    except keras_tuner.errors.FatalError as error:
+        # What a trial found to be the user's mistake is told as one.
+        if isinstance(error.__cause__, command_line.USER_ERRORS):
+            raise error.__cause__ from error
+        raise
+
+
 def _summarize(experiment, point, recipe):
     """Writes table, plot and the best recipe; returns the final figures."""
     from trainers.experiments import plots, space, tables
@@ -239,20 +251,19 @@ def _summarize(experiment, point, recipe):
     directory, settings = experiment.directory, experiment.settings
     trials = Ledger(directory / "trials.jsonl").records()
     if not trials:
-        raise RuntimeError(
-            "No trial came to an end; each trial's `message` in "
-            f"{directory / 'search'} says why."
+        raise UserError(
+            f"No trial has come to an end. `--resume {directory}` goes on."
         )
     rows = [
         {
             "trial": int(key),
             **trial["values"],
             **tables.summary(trial["errors"]),
+            "diverged": trial["errors"].count(None),
         }
         for key, trial in trials.items()
     ]
-    rows.sort(key=lambda row: (row["mean"], row["trial"]))
-    best = rows[0]
+    rows.sort(key=_rank)
     names = list(next(iter(trials.values()))["values"])
     title = f"{experiment.name}: {settings['oracle']} search"
     tables.write_table(
@@ -264,7 +275,10 @@ def _summarize(experiment, point, recipe):
             **tables.SUMMARY_COLUMNS,
         },
         rows,
-        ["Best first. Settings: config.json."],
+        [
+            "Best first; what diverged with a seed or more comes last, and "
+            "its mean is that of the other seeds. Settings: config.json."
+        ],
     )
     for name in point:
         plots.sweep(
@@ -278,6 +292,12 @@ def _summarize(experiment, point, recipe):
                 else None
             ),
             joined=len(point) == 1,
+        )
+    best = rows[0]
+    if "mean" not in best:
+        raise UserError(
+            f"Every trial diverged; {directory / 'trials.md'} lists them. "
+            "Lower the learning rates, or use `--precision float32`."
         )
     chosen = {name: best[name] for name in names}
     given = {
@@ -296,6 +316,11 @@ def _summarize(experiment, point, recipe):
         "run_dir": str(directory),
         "best_recipe": str(directory / "best_recipe.json"),
     }
+
+
+def _rank(row):
+    """Fewest diverged seeds first, then the lowest mean error."""
+    return row["diverged"], row.get("mean", math.inf), row["trial"]
 
 
 if __name__ == "__main__":

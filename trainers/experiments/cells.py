@@ -112,9 +112,9 @@ class Cells:
             model: Optional, see `fine_tune_classifier`.
 
         Returns:
-            Dict with `validation_error` in per cent, `seconds` of training
-            (that of a stage two that other cells share counts in the first)
-            and what the cell was.
+            Dict with `validation_error` in per cent, or `None` where training
+            diverged, `seconds` of training (that of a stage two that other
+            cells share counts in the first) and what the cell was.
         """
         with locked(self.directory / "locks" / cell.key):
             record = self.ledger.find(cell.key)
@@ -137,6 +137,28 @@ class Cells:
 
     def _train(self, cell, model):
         started = time.monotonic()
+        try:
+            result = {"validation_error": self._error(cell, model)}
+        except FloatingPointError as error:
+            # That a recipe diverges is a result as well.
+            _log.warning("diverged: %s", error)
+            result = {"validation_error": None, "diverged": str(error)}
+        finally:
+            # Models of earlier cells would add up.
+            keras.backend.clear_session()
+            gc.collect()
+        return {
+            "key": cell.key,
+            **result,
+            "seconds": round(time.monotonic() - started, 1),
+            "seed": cell.options.seed,
+            "direction": cell.options.direction,
+            "language_model": cell.language_model_key,
+            "recipe": dataclasses.asdict(cell.recipe),
+        }
+
+    def _error(self, cell, model):
+        """Trains a cell, keeps its probabilities and returns its error."""
         task, recipe, options = cell.task, cell.recipe, cell.options
         encoder = self._encoder(cell)
         weights, _ = fine_tune_classifier(
@@ -155,20 +177,13 @@ class Cells:
             task.validation_texts,
             task.validation_labels,
         )
+        if not np.isfinite(predictions.probabilities).all():
+            raise FloatingPointError(
+                "The classifier's probabilities are not finite."
+            )
         path = self._probabilities(cell.key)
         _write(path, lambda file: np.save(file, predictions.probabilities))
-        # Models of earlier cells would add up.
-        keras.backend.clear_session()
-        gc.collect()
-        return {
-            "key": cell.key,
-            "validation_error": predictions.error,
-            "seconds": round(time.monotonic() - started, 1),
-            "seed": options.seed,
-            "direction": options.direction,
-            "language_model": cell.language_model_key,
-            "recipe": dataclasses.asdict(recipe),
-        }
+        return predictions.error
 
     def _encoder(self, cell):
         """The weights that stage three starts from."""

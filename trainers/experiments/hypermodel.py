@@ -10,6 +10,10 @@ from trainers.classifier_stage import new_classifier
 from trainers.experiments import space
 from trainers.experiments.cells import Cell
 
+# What the oracle is told of a seed that diverged, in per cent: a failed trial
+# would be lost to it, and three in a row would end the search.
+_WORST_ERROR = 100.0
+
 
 class RecipeHyperModel(keras_tuner.HyperModel):
     """A recipe with some of its fields to be tuned.
@@ -61,19 +65,7 @@ class RecipeHyperModel(keras_tuner.HyperModel):
     def fit(self, hp, model, *args, **kwargs):
         task, _ = self.tasks(self.seed)
         cell = Cell(task, self.recipe(hp), self.options(self.seed))
-        try:
-            record = self.cells.measure(cell, model)
-        except FloatingPointError as error:
-            # Rates that diverge are a result, not the end of the search.
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        except Exception as error:
-            raise keras_tuner.errors.FatalError(
-                f"A trial failed: {error}"
-            ) from error
-        return {
-            "validation_error": record["validation_error"],
-            "seconds": record["seconds"],
-        }
+        return self.cells.measure(cell, model)
 
 
 class RecipeTuner(keras_tuner.Tuner):
@@ -107,22 +99,29 @@ class RecipeTuner(keras_tuner.Tuner):
             self.oracle.save()
 
     def run_trial(self, trial, *args, **kwargs):
-        hp = trial.hyperparameters
-        results = []
-        for seed in self.seeds:
-            self.hypermodel.seed = seed
-            model = self.hypermodel.build(hp)
-            results.append(self.hypermodel.fit(hp, model))
-            self._log(trial, seed, results[-1])
+        try:
+            records = [self._measure(trial, seed) for seed in self.seeds]
+        except Exception as error:
+            # KerasTuner would go on without the trial.
+            raise keras_tuner.errors.FatalError(
+                f"A trial failed: {error}"
+            ) from error
         if self.trials.find(trial.trial_id) is None:
             self.trials.append(
                 {
                     "key": trial.trial_id,
-                    "values": self.hypermodel.values(hp),
-                    "errors": [each["validation_error"] for each in results],
+                    "values": self.hypermodel.values(trial.hyperparameters),
+                    "errors": [each["validation_error"] for each in records],
                 }
             )
-        return results
+        return [_figures(record) for record in records]
+
+    def _measure(self, trial, seed):
+        self.hypermodel.seed = seed
+        hp = trial.hyperparameters
+        record = self.hypermodel.fit(hp, self.hypermodel.build(hp))
+        self._log(trial, seed, _figures(record))
+        return record
 
     def _log(self, trial, seed, result):
         name = f"trial_{trial.trial_id}/seed_{seed}"
@@ -133,3 +132,12 @@ class RecipeTuner(keras_tuner.Tuner):
             for key, value in result.items():
                 tf.summary.scalar(key, value)
         writer.close()
+
+
+def _figures(record):
+    """What the oracle and TensorBoard are told of a cell."""
+    error = record["validation_error"]
+    return {
+        "validation_error": _WORST_ERROR if error is None else error,
+        "seconds": record["seconds"],
+    }

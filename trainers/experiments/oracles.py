@@ -10,7 +10,7 @@ from keras_tuner import oracles
 from trainers.whole_files import written_whole
 
 NAMES = ("random", "bayesian", "hyperband", "grid")
-_COMPLETED = ("COMPLETED", "FAILED")
+_COMPLETED = "COMPLETED"
 # Hyperband's own is 3; fine-tuning takes so few epochs that shorter trials
 # than a third of them hardly thaw every layer.
 _REDUCTION = 2
@@ -38,15 +38,25 @@ class _Resumable:
         self.trials = {
             trial_id: self.trials[trial_id] for trial_id in self.start_order
         }
+        # A trial that failed runs again: it ended for another reason than
+        # that it diverged, or in a release that took this for a failure.
+        completed = {
+            trial_id
+            for trial_id, trial in self.trials.items()
+            if trial.status == _COMPLETED
+        }
+        self.end_order = [each for each in self.end_order if each in completed]
         ended = set(self.end_order)
-        for trial_id, trial in self.trials.items():
-            if trial.status in _COMPLETED and trial_id not in ended:
-                self.end_order.append(trial_id)
+        self.end_order += [
+            trial_id
+            for trial_id in self.trials
+            if trial_id in completed and trial_id not in ended
+        ]
         # KerasTuner takes the last one first.
         self._retry_queue = [
             trial_id
             for trial_id in reversed(self.start_order)
-            if self.trials[trial_id].status not in _COMPLETED
+            if trial_id not in completed
         ]
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from trainers.experiments.tables import DIVERGED, ended
 from trainers.whole_files import written_whole
 
 # Okabe & Ito's, which colour-blind readers tell apart.
@@ -33,7 +34,7 @@ def sweep(path, title, name, trials, marked=None, joined=True):
         title: Str.
         name: Str, the field.
         trials: List of pairs of the field's value and a list of errors in
-            per cent.
+            per cent, `None` for a seed that diverged.
         marked: Optional float, a value to mark as the paper's.
         joined: Bool, whether a line joins the means.
     """
@@ -41,6 +42,8 @@ def sweep(path, title, name, trials, marked=None, joined=True):
         figure = Figure(figsize=(6.4, 4.0))
         axes = figure.add_subplot()
         numeric = all(not isinstance(value, str) for value, _ in trials)
+        diverged = [value for value, errors in trials if None in errors]
+        trials = _ended(trials)
         if numeric:
             trials = sorted(trials)
         values = [value for value, errors in trials for _ in errors]
@@ -63,6 +66,16 @@ def sweep(path, title, name, trials, marked=None, joined=True):
             color=_COLORS[1],
             label="mean",
         )
+        if diverged:
+            # At the upper end, whatever the other errors are.
+            axes.plot(
+                diverged,
+                [0.98] * len(diverged),
+                "x",
+                color=_COLORS[1],
+                transform=axes.get_xaxis_transform(),
+                label=DIVERGED,
+            )
         if marked is not None:
             axes.axvline(
                 marked,
@@ -84,13 +97,15 @@ def learning_curve(path, title, curves):
         path: Path of a PNG file.
         title: Str.
         curves: Dict from a method's name to a list of pairs of a number of
-            labels and a list of errors in per cent.
+            labels and a list of errors in per cent, `None` for a seed that
+            diverged.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.4))
         axes = figure.add_subplot()
         sizes = sorted({size for curve in curves.values() for size, _ in curve})
         for index, (method, curve) in enumerate(curves.items()):
+            curve = _ended(curve)
             at = [size for size, _ in curve]
             color = _COLORS[index]
             axes.plot(
@@ -119,6 +134,12 @@ def learning_curve(path, title, curves):
         axes.set_ylim(bottom=0)
         _legend(figure, columns=2)
         _save(figure, path)
+
+
+def _ended(pairs):
+    """Pairs of a value and errors, without the seeds that diverged."""
+    kept = [(value, ended(errors)) for value, errors in pairs]
+    return [(value, errors) for value, errors in kept if errors]
 
 
 def _legend(figure, columns):

@@ -4,6 +4,8 @@ import csv
 import io
 import pathlib
 
+import numpy as np
+
 from trainers.whole_files import written_whole
 
 
@@ -43,17 +45,34 @@ def summary(errors):
     """Returns the columns `mean`, `lowest`, `highest`, `seeds` of errors.
 
     Args:
-        errors: List of floats, per cent, one a seed; it may be empty.
+        errors: List of floats, per cent, one a seed; it may be empty. Of a
+            seed that diverged it has `None`: the others are summed up, and
+            `seeds` is their number.
     """
     if not errors:
         return {"seeds": 0}
-    return {
-        "mean": round(sum(errors) / len(errors), 4),
-        "lowest": min(errors),
-        "highest": max(errors),
-        "seeds": len(errors),
-        "errors": " ".join(f"{error:.4g}" for error in errors),
+    row = {
+        "seeds": len(ended(errors)),
+        "errors": " ".join(
+            DIVERGED if error is None else f"{error:.4g}" for error in errors
+        ),
     }
+    if not ended(errors):
+        return row
+    return {
+        "mean": round(float(np.mean(ended(errors))), 4),
+        "lowest": min(ended(errors)),
+        "highest": max(ended(errors)),
+        **row,
+    }
+
+
+def ended(errors):
+    """Returns the errors of the seeds that did not diverge."""
+    return [error for error in errors if error is not None]
+
+
+DIVERGED = "diverged"
 
 
 SUMMARY_COLUMNS = {

@@ -1,0 +1,188 @@
+"""What becomes of training that diverges: a result, and no traceback."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from trainers import ablation, classifier, command_line, stages, tune
+from trainers.command_line import UserError
+from trainers.experiments import cells
+from ulmfit_tf import models
+
+# KerasTuner names threads in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def diverging(monkeypatch):
+    """Stages that take no time, and diverge where a function says so."""
+
+    def install(diverges):
+        def fine_tune(task, recipe, encoder, directory, options, model, _):
+            if diverges(recipe, options.seed):
+                raise FloatingPointError("not finite")
+            return models.get_weights(models.classifier_weights(model)), []
+
+        monkeypatch.setattr(
+            cells, "fine_tune_language_model", lambda *_: ({}, [])
+        )
+        monkeypatch.setattr(cells, "fine_tune_classifier", fine_tune)
+
+    return install
+
+
+@pytest.fixture
+def flags(small_table, tmp_path):
+    return [
+        *("--dataset", str(small_table), "--precision", "float32"),
+        *("--pretrained", "none", "--preset", "tiny", "--oracle", "grid"),
+        *("--max-trials", "5", "--output", str(tmp_path / "run")),
+    ]
+
+
+def _rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_records_what_diverges_and_goes_on(flags, tmp_path, diverging):
+    # Three trials in a row diverge, one of them with one seed of two.
+    diverging(
+        lambda recipe, seed: (
+            recipe.decay_factor > 3 or (recipe.decay_factor, seed) == (2.6, 1)
+        )
+    )
+    figures = tune.main([*flags, "--seeds", "2"])
+    assert figures["trials"] == 5
+    rows = _rows(tmp_path / "run" / "trials.csv")
+    factors = [float(row["decay_factor"]) for row in rows]
+    assert len(factors) == 5 and factors.index(2.6) == len(factors) - 4
+    assert min(factors[-3:]) > 3
+    best, half, *lost = rows
+    assert best["seeds"] == "2" and "diverged" not in best["errors"]
+    kept, mark = half["errors"].split()
+    assert mark == "diverged" and half["seeds"] == "1"
+    assert float(half["mean"]) == pytest.approx(float(kept), rel=1e-3)
+    assert [row["errors"] for row in lost] == ["diverged diverged"] * 3
+    assert all(row["mean"] == "" for row in lost)
+    assert figures["decay_factor"] == float(best["decay_factor"])
+    # Going on trains nothing again.
+    before = (tmp_path / "run" / "cells.jsonl").read_text()
+    again = tune.main(["--resume", str(tmp_path / "run")])
+    assert again["trials"] == 5
+    assert (tmp_path / "run" / "cells.jsonl").read_text() == before
+
+
+def test_a_sweep_in_which_all_diverges_says_so(flags, tmp_path, diverging):
+    diverging(lambda recipe, seed: True)
+    with pytest.raises(UserError, match="Every trial diverged"):
+        tune.main([*flags, "--seeds", "1"])
+    assert len(_rows(tmp_path / "run" / "trials.csv")) == 5
+
+
+def test_a_users_mistake_in_a_trial_is_told_as_one(
+    flags, diverging, monkeypatch
+):
+    def mistaken(*_):
+        raise UserError("what was wrong")
+
+    diverging(lambda recipe, seed: False)
+    monkeypatch.setattr(cells, "fine_tune_classifier", mistaken)
+    with pytest.raises(UserError, match="what was wrong"):
+        tune.main([*flags, "--seeds", "1"])
+
+
+def test_a_row_of_an_ablation_that_diverges_keeps_its_other_seeds(
+    small_table, tmp_path, diverging, monkeypatch
+):
+    diverging(lambda recipe, seed: recipe.ratio == 1 and seed == 0)
+    # Rows have no model made for them beforehand.
+    original = cells.fine_tune_classifier
+
+    def with_model(task, recipe, encoder, directory, options, _, validate):
+        from trainers.classifier_stage import new_classifier
+
+        model = new_classifier(
+            task.architecture,
+            len(task.tokenizer.vocabulary),
+            len(task.dataset.classes),
+            recipe,
+            options,
+        )
+        return original(
+            task, recipe, encoder, directory, options, model, validate
+        )
+
+    monkeypatch.setattr(cells, "fine_tune_classifier", with_model)
+    ablation.main(
+        [
+            *("--dataset", str(small_table), "--precision", "float32"),
+            *("--rows", "full+discr,freez+discr+stlr", "--seeds", "2"),
+            *("--output", str(tmp_path / "run")),
+        ]
+    )
+    table = {
+        row["row"]: row for row in _rows(tmp_path / "run" / "ablation.csv")
+    }
+    assert table["full+discr"]["errors"].startswith("diverged ")
+    assert table["full+discr"]["seeds"] == "1"
+    assert table["freez+discr+stlr"]["seeds"] == "2"
+
+
+def test_stage_three_that_diverges_ends_in_one_message(
+    small_table, tmp_path, monkeypatch, caplog, capsys
+):
+    original = stages.train_classifier
+
+    def poisoned(*args):
+        arguments = list(args)
+        size, units = arguments[1], arguments[0].embedding_units
+        arguments[4] = {"embedding": np.full((size, units), np.nan, "float32")}
+        return original(*arguments)
+
+    monkeypatch.setattr(stages, "train_classifier", poisoned)
+    monkeypatch.setattr(
+        models, "set_weights", _set_those_given(models.set_weights)
+    )
+    output = tmp_path / "run"
+    with pytest.raises(SystemExit) as ended:
+        command_line.run(
+            classifier.main,
+            [
+                *("--dataset", str(small_table), "--precision", "float32"),
+                *("--pretrained", "none", "--preset", "tiny"),
+                *("--language-model-epochs", "0", "--epochs", "1"),
+                *("--output", str(output)),
+            ],
+        )
+    assert ended.value.code == 2
+    message = caplog.text + capsys.readouterr().err
+    assert "The classifier's weights are no longer finite" in message
+    assert "Traceback" not in message
+    assert not (output / "metrics.json").exists()
+
+
+def _set_those_given(set_weights):
+    def set_some(variables, arrays):
+        set_weights({name: variables[name] for name in arrays}, arrays)
+
+    return set_some
+
+
+def test_a_failed_trial_of_an_earlier_release_runs_again(
+    flags, tmp_path, diverging
+):
+    diverging(lambda recipe, seed: False)
+    tune.main([*flags, "--seeds", "1"])
+    run_dir = tmp_path / "run"
+    lines = (run_dir / "trials.jsonl").read_text().splitlines()
+    failed = [json.loads(line)["key"] for line in lines[1:4]]
+    kept = [line for line in lines if json.loads(line)["key"] not in failed]
+    (run_dir / "trials.jsonl").write_text("\n".join(kept) + "\n")
+    for key in failed:
+        path = run_dir / "search" / f"trial_{key}" / "trial.json"
+        trial = json.loads(path.read_text())
+        path.write_text(json.dumps({**trial, "status": "FAILED"}))
+    assert tune.main(["--resume", str(run_dir)])["trials"] == 5
