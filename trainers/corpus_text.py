@@ -1,11 +1,13 @@
 """A corpus as token ids, for training a language model on it."""
 
 import dataclasses
+import fractions
 import hashlib
 import json
 import logging
+import math
 
-from trainers.command_line import UserError
+from trainers.command_line import UserError, read_json, write_json
 from trainers.task_text import new_tokenizer, task_tokenizer, weights_for
 from ulmfit_tf import data, text
 from ulmfit_tf.data.download import default_cache_dir
@@ -41,15 +43,16 @@ def prepare_corpus(settings, recipe, pretrained, directory):
             `tokenizer`, `extend_vocabulary` and `validation_fraction`.
         recipe: `LanguageModelRecipe`.
         pretrained: Optional `PretrainedLanguageModel` to start from.
-        directory: `pathlib.Path` where the run keeps its tokenizer: ids must
-            mean the same when it is resumed.
+        directory: `pathlib.Path` where the run keeps its tokenizer and what
+            its text is: ids must mean the same when it is resumed.
 
     Returns:
         A `CorpusText`.
 
     Raises:
         DataError: If the corpus cannot be read.
-        UserError: If there is too little text.
+        UserError: If there is too little text, or it is not what the run was
+            started with.
     """
     corpus = {"name_or_path": settings.corpus, "data_dir": settings.data_dir}
     files = data.corpus_files(**corpus)
@@ -57,19 +60,21 @@ def prepare_corpus(settings, recipe, pretrained, directory):
     def documents():
         return data.iter_documents(**corpus, text_column=settings.text_column)
 
+    facts = {
+        "files": data.fingerprint(files),
+        "rules": text.RULES_VERSION,
+    }
+    _check_unchanged(directory / "corpus.json", facts)
     tokenizer = _tokenizer(settings, recipe, pretrained, documents, directory)
     weights = pretrained and weights_for(pretrained, tokenizer.vocabulary)
-    # The validation documents are spread evenly.
-    every = max(2, round(1 / settings.validation_fraction))
+    # As it was written, since 0.1 is no binary number.
+    fraction = fractions.Fraction(str(settings.validation_fraction))
     key = _digest(
-        data.fingerprint(files),
+        facts,
         settings.corpus if settings.corpus in data.CORPORA else None,
         settings.text_column,
-        text.RULES_VERSION,
-        type(tokenizer).__name__,
-        getattr(tokenizer, "lowercase", None),
-        tokenizer.vocabulary.fingerprint(),
-        every,
+        text.tokenizer_fingerprint(tokenizer),
+        str(fraction),
     )
     cache = default_cache_dir() / "corpora" / key
     _log.info("text cache: %s", cache)
@@ -77,7 +82,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
     def part(name, held_out):
         def texts():
             for index, document in enumerate(documents()):
-                if (index % every == every - 1) == held_out:
+                if _is_held_out(index, fraction) == held_out:
                     yield document
 
         _log.info("tokenizing the %s text, unless it is cached", name)
@@ -101,6 +106,37 @@ def prepare_corpus(settings, recipe, pretrained, directory):
         f"{len(tokenizer.vocabulary):,}",
     )
     return result
+
+
+def _is_held_out(index, fraction):
+    """Whether a document is for validation; they are spread evenly."""
+    return math.floor((index + 1) * fraction) > math.floor(index * fraction)
+
+
+def _check_unchanged(path, facts):
+    """Keeps what a run's text is; raises `UserError` if it was another."""
+    if not path.exists():
+        write_json(path, facts)
+        return
+    before = read_json(path)
+    if before == facts:
+        return
+    if before["rules"] != facts["rules"]:
+        changed = ["the rules by which words are split, in this release"]
+    else:
+        known, found = (
+            {each["name"]: each for each in some["files"]}
+            for some in (before, facts)
+        )
+        names = sorted(known | found)
+        changed = [n for n in names if known.get(n) != found.get(n)]
+    raise UserError(
+        f"`--resume {path.parent}`: the corpus is not the one that the run "
+        "was started with. What differs: "
+        f"{', '.join(changed[:5]) or 'the order of the files'}"
+        f"{', ...' * (len(changed) > 5)}. Put the old text back, or start a "
+        "new run."
+    )
 
 
 def _tokenizer(settings, recipe, pretrained, documents, directory):

@@ -1,6 +1,7 @@
 """Token ids on disk: made once, whole or not at all."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -109,3 +110,26 @@ def test_a_death_half_way_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["cache"]
     corpus, asked = make(tmp_path / "cache")
     assert (as_lists(corpus), asked) == ([[2, 1]], 0)
+
+
+@pytest.mark.parametrize("size", [0, 39, 44])
+def test_tokens_that_were_cut_short_are_made_anew(tmp_path, size):
+    make(tmp_path / "cache")
+    path = tmp_path / "cache" / "token_ids.int32"
+    # Ten tokens of four bytes.
+    path.write_bytes((path.read_bytes() * 2)[:size])
+    corpus, asked = make(tmp_path / "cache")
+    assert (as_lists(corpus), asked) == (DOCUMENTS, 1)
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    for name, days in (("cache12345678", 2), ("cacheabcdefgh", 0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "token_ids.int32").write_bytes(b"some")
+        then = time.time() - days * 86_400 - 60
+        for path in (folder / "token_ids.int32", folder):
+            os.utime(path, (then, then))
+    make(tmp_path / "cache")
+    # The other one may be another process' that is at work.
+    assert sorted(os.listdir(tmp_path)) == ["cache", "cacheabcdefgh"]

@@ -8,6 +8,7 @@ import lzma
 
 import numpy as np
 import pytest
+from sentencepiece import sentencepiece_model_pb2
 
 from trainers.command_line import UserError
 from trainers.corpus_text import prepare_corpus
@@ -127,6 +128,71 @@ def test_a_resumed_run_keeps_its_ids(tmp_path):
     other = LanguageModelRecipe(vocabulary_size=30, min_frequency=5)
     again = prepare(tmp_path / "a.txt", tmp_path / "run", other)
     np.testing.assert_array_equal(again.train.token_ids, first.train.token_ids)
+
+
+@pytest.mark.parametrize("change", ["file_more", "other_text"])
+def test_a_resumed_run_refuses_another_text(change, tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "a.txt").write_text(_lines())
+    prepare(folder / "*.txt", tmp_path / "run")
+    if change == "file_more":
+        changed = folder / "b.txt"
+        changed.write_text("One document more.\n")
+    else:
+        changed = folder / "a.txt"
+        # As many bytes as before.
+        changed.write_text(_lines().replace("cat", "dog"))
+    with pytest.raises(UserError, match=f"What differs: {changed.name}. Put"):
+        prepare(folder / "*.txt", tmp_path / "run")
+    if change == "file_more":
+        changed.unlink()
+        prepare(folder / "*.txt", tmp_path / "run")
+    # Runs of earlier releases do not know what their text was.
+    (tmp_path / "run" / "corpus.json").unlink()
+    prepare(folder / "*.txt", tmp_path / "run")
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.4, 0.3, 0.15, 0.1])
+def test_as_much_is_held_out_as_was_asked_for(fraction, tmp_path):
+    (tmp_path / "a.txt").write_text(_lines())
+    result = prepare(
+        tmp_path / "a.txt", tmp_path / "run", validation_fraction=fraction
+    )
+    assert len(result.validation) == len(_DOCUMENTS) * fraction
+    assert len(result.train) == len(_DOCUMENTS) * (1 - fraction)
+
+
+def test_pieces_with_other_scores_have_a_cache_of_their_own(tmp_path):
+    """Two models of the same pieces may cut words differently."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(
+        text.train_sentencepiece(_DOCUMENTS, 60)
+    )
+    other = sentencepiece_model_pb2.ModelProto()
+    other.CopyFrom(proto)
+    for piece in other.pieces:
+        # Single characters become the likeliest pieces.
+        if piece.type == piece.NORMAL and len(piece.piece) > 1:
+            piece.score = -1000.0
+    (tmp_path / "a.txt").write_text(_lines())
+    results = []
+    for number, each in enumerate((proto, other)):
+        tokenizer = text.SentencePieceTokenizer(each.SerializeToString())
+        result = prepare(
+            tmp_path / "a.txt",
+            tmp_path / f"run-{number}",
+            start=_pretrained(tokenizer),
+        )
+        expected = tokenizer(
+            [d for i, d in enumerate(_DOCUMENTS) if i % 10 == 9]
+        )
+        np.testing.assert_array_equal(
+            result.validation.token_ids, expected.flat_values
+        )
+        results.append(result)
+    vocabularies = [result.tokenizer.vocabulary for result in results]
+    assert vocabularies[0] == vocabularies[1]
+    assert results[0].train.num_tokens < results[1].train.num_tokens
 
 
 def _mistake(kind, folder):

@@ -1,17 +1,21 @@
 """Token ids of a corpus, kept on disk as flat arrays."""
 
 import dataclasses
+import glob
 import itertools
 import json
 import os
 import pathlib
 import shutil
 import tempfile
+import time
 
 import numpy as np
 import tensorflow as tf
 
 _VERSION = 1
+# A folder that is being written gets new tokens all the time.
+_ABANDONED_AFTER_SECONDS = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +95,12 @@ def cached_corpus(directory, fingerprint, texts, tokenizer, batch_size=64):
     """
     directory = pathlib.Path(directory)
     description = {"version": _VERSION, "fingerprint": fingerprint}
-    if _describes(directory / "corpus.json", description):
+    if _describes(directory / "corpus.json", description) and _is_whole(
+        directory
+    ):
         return _load(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(directory)
     beside = pathlib.Path(
         tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
     )
@@ -134,6 +141,28 @@ def _describes(path, description):
         return json.loads(path.read_text()) == description
     except (OSError, ValueError):
         return False
+
+
+def _is_whole(directory):
+    """Whether the tokens are as many as the documents' boundaries say."""
+    try:
+        offsets = np.load(directory / "offsets.npy")
+        size = (directory / "token_ids.int32").stat().st_size
+        return size == 4 * offsets[-1]
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _remove_abandoned(directory):
+    """Removes what killed processes were writing beside a cache's place."""
+    # `mkdtemp` adds eight characters.
+    for path in directory.parent.glob(f"{glob.escape(directory.name)}????????"):
+        newest = max(
+            (each.stat().st_mtime for each in (path, *path.glob("*"))),
+            default=0.0,
+        )
+        if time.time() - newest > _ABANDONED_AFTER_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _load(directory):

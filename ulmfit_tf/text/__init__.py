@@ -7,7 +7,11 @@ from ulmfit_tf.text.sentencepiece_tokenizer import (
     SentencePieceTokenizer,
     train_sentencepiece,
 )
-from ulmfit_tf.text.storage import load_tokenizer, save_tokenizer
+from ulmfit_tf.text.storage import (
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_fingerprint,
+)
 from ulmfit_tf.text.transfer import transfer_rows
 from ulmfit_tf.text.vocabulary import (
     BEGIN_ID,
@@ -38,6 +42,7 @@ __all__ = [
     "load_tokenizer",
     "save_tokenizer",
     "split_words",
+    "tokenizer_fingerprint",
     "train_sentencepiece",
     "transfer_rows",
 ]

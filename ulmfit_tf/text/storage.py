@@ -31,31 +31,28 @@ def save_tokenizer(tokenizer: Tokenizer, directory: str | os.PathLike) -> None:
     Raises:
         ValueError: If `tokenizer` is of another type.
     """
-    if isinstance(tokenizer, WordTokenizer):
-        kind, options = "word", {"lowercase": tokenizer.lowercase}
-        content = tokenizer.vocabulary.to_bytes()
-    elif isinstance(tokenizer, SentencePieceTokenizer):
-        kind, options = "sentencepiece", {}
-        content = tokenizer.model
-    else:
-        raise ValueError(
-            "`tokenizer` must be a `WordTokenizer` or a "
-            "`SentencePieceTokenizer`. Received: "
-            f"{type(tokenizer).__name__}."
-        )
-    description = {
-        "version": _VERSION,
-        "type": kind,
-        "options": options,
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    description, content = _stored(tokenizer)
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / _FILES[kind], content)
+    _write(directory / _FILES[description["type"]], content)
     _write(
         directory / _DESCRIPTION,
         (json.dumps(description, indent=2) + "\n").encode("utf-8"),
     )
+
+
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
+    """Returns a str that differs if two tokenizers may give other ids.
+
+    All of a SentencePiece model counts: its pieces may be another's and have
+    other scores.
+
+    Args:
+        tokenizer: A `WordTokenizer` or `SentencePieceTokenizer`.
+    """
+    description, _ = _stored(tokenizer)
+    content = json.dumps(description, sort_keys=True).encode("utf-8")
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
@@ -93,6 +90,29 @@ def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
     if kind == "word":
         return WordTokenizer(Vocabulary.load(path), **options)
     return SentencePieceTokenizer(content, **options)
+
+
+def _stored(tokenizer):
+    """Returns a tokenizer's description and its vocabulary or model."""
+    if isinstance(tokenizer, WordTokenizer):
+        kind, options = "word", {"lowercase": tokenizer.lowercase}
+        content = tokenizer.vocabulary.to_bytes()
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        kind, options = "sentencepiece", {}
+        content = tokenizer.model
+    else:
+        raise ValueError(
+            "`tokenizer` must be a `WordTokenizer` or a "
+            "`SentencePieceTokenizer`. Received: "
+            f"{type(tokenizer).__name__}."
+        )
+    description = {
+        "version": _VERSION,
+        "type": kind,
+        "options": options,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return description, content
 
 
 def _check_description(path, description):
