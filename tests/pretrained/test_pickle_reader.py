@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import struct
+import time
 
 import pytest
 
@@ -138,6 +139,8 @@ HOSTILE = {
     "persistent_binary": b"K\x01Q.",
     "buffer": b"\x97.",
     "duplicate_key_mark": b"}(K\x01u.",
+    "name_of_a_list": b"](KKe\x8c\x01a\x93.",
+    "number_with_decimals_as_a_key": b"}G?\xf0\0\0\0\0\0\0K\x01s.",
 }
 DAMAGED = {
     "empty": b"",
@@ -177,6 +180,52 @@ def test_a_far_memo_slot_takes_no_memory():
 def test_nesting_beyond_the_recursion_limit():
     deep = read(b"]" * 100_000 + b"a" * 99_999 + b".")
     assert len(deep) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Lists of a list twice, 40 deep: written out, terabytes.
+        pytest.param(
+            b"]q\0" + b"](h\0h\0eq\0" * 40 + b"\x8c\x01a\x93.", id="shared"
+        ),
+        pytest.param(
+            b"]" * 50_000 + b"a" * 49_999 + b"\x8c\x01a\x93.", id="deep"
+        ),
+    ],
+)
+def test_a_name_is_not_written_out_of_other_things(content):
+    with pytest.raises(DataError, match="nothing of it was run"):
+        read(content)
+
+
+# All of these numbers have the hash 0.
+COLLIDING = [number * (2**61 - 1) for number in range(1, 20_000)]
+
+
+def _memo_of(numbers):
+    return b"]" + b"".join(b"p%d\n" % number for number in numbers) + b"."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(pickle.dumps(dict.fromkeys(COLLIDING[:9]), 2), id="keys"),
+        pytest.param(_memo_of(COLLIDING), id="memo"),
+    ],
+)
+def test_numbers_of_one_hash_are_refused(content):
+    assert {hash(number) for number in COLLIDING} == {0}
+    began = time.process_time()
+    with pytest.raises(DataError, match="very large number"):
+        read(content)
+    assert time.process_time() - began < 1
+
+
+def test_ids_of_parameters_may_be_keys():
+    """As PyTorch's optimizers had them up to version 1.4."""
+    state = {140_234_567_890_128: {"step": 3}, 140_234_567_890_272: {}}
+    assert read(pickle.dumps(state, 2)) == state
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

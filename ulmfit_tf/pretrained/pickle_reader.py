@@ -16,7 +16,10 @@ _SCALARS = re.compile(
     r"INT|BININT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?STRING|UNICODE|"
     r"(SHORT_)?BINUNICODE|BINUNICODE8|(SHORT_)?BINBYTES|BINBYTES8"
 )
-_KEYS = (str, int, float, bytes, type(None))
+_KEYS = (str, int, bytes, type(None))
+# Larger ones may have the same hash, and a dict of such takes time that grows
+# with the square of its size. Ids of parameters in old files have 48 bits.
+_LARGEST_KEY = 1 << 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +73,14 @@ def read_pickle(file, where, allowed=(), persistent=None):
             machine.step(opcode.name, argument)
     except DataError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError) as error:
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DataError(
             f"`{where}` is damaged or cut short: its pickle cannot be read "
             f"({str(error)[:100]}). Fetch the file again."
@@ -167,9 +177,13 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, _KEYS):
                 raise self.refused(f"has a key of type {type(key).__name__}")
+            if isinstance(key, int) and abs(key) >= _LARGEST_KEY:
+                raise self.refused("has a very large number as a key")
             self.stack[-1][key] = value
 
     def put(self, index):
+        if abs(index) >= _LARGEST_KEY:
+            raise self.refused("has a very large number in its memo")
         self.memo[index] = self.stack[-1]
 
     def memoize(self, _):
@@ -186,6 +200,9 @@ class _Machine:
         self.push_name(*self.stack.pop())
 
     def push_name(self, module, name):
+        # Of other objects, written out, a few bytes can make gigabytes.
+        if type(module) is not str or type(name) is not str:
+            raise self.refused("names something by other things than words")
         dotted = f"{module}.{name}"
         if dotted not in self.allowed:
             raise self.refused(f"names {dotted[:100]!r}")
