@@ -83,15 +83,13 @@ def _ngram_figures(arguments):
     words = sum(len(document.split()) for document in evaluated)
     ids = tokenize_corpus(evaluated, tokenizer, batch_size=16).token_ids
     nats, predicted = model.nats(ids)
-    per_token = nats / predicted
     return {
         "model": f"{arguments.order}-gram, modified Kneser-Ney",
         "training_tokens": len(training_ids),
-        "perplexity_per_token": round(float(np.exp(per_token)), 3),
-        "perplexity_per_word": round(
-            float(np.exp(per_token * len(ids) / words)), 3
-        ),
+        "perplexity_per_token": round(float(np.exp(nats / predicted)), 3),
+        "perplexity_per_word": round(float(np.exp(nats / words)), 3),
         "tokens": len(ids),
+        "predicted_tokens": predicted,
         "words": words,
         "unknown_rate": round(float(np.mean(ids == text.UNKNOWN_ID)), 5),
         "seconds": round(time.monotonic() - started, 1),

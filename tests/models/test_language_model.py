@@ -249,3 +249,44 @@ def test_mixed_precision_keeps_variables_and_logits_in_float32():
     np.testing.assert_allclose(
         logits, exact(window(ids, STARTS)), atol=0.1, rtol=0.05
     )
+
+
+def test_evaluation_keeps_nothing_as_large_as_the_vocabulary():
+    """Neither logits of all positions nor their gradients."""
+    words, positions = 5000, 400
+    model = models.LanguageModel(words, models.Architecture(4, 5, 2), 1)
+    model.build()
+    model.compile()
+    step = tf.function(lambda inputs, y: model.test_step((inputs, y)))
+    graph = step.get_concrete_function(
+        {
+            "token_ids": tf.TensorSpec((1, positions), tf.int32),
+            "stream_start": tf.TensorSpec((1,), tf.int32),
+        },
+        tf.TensorSpec((1, positions), tf.int32),
+    ).graph
+    shapes = [
+        output.shape.as_list()
+        for operation in graph.get_operations()
+        for output in operation.outputs
+        if output.shape.rank
+    ]
+    assert [words] in shapes
+    # Those of a block of positions are inside of a loop.
+    assert not [s for s in shapes if len(s) > 1 and s[-1] == words]
+
+
+def test_evaluation_gives_the_losses_of_the_logits():
+    model = make_model()
+    model.compile()
+    ids = make_ids(9)
+    expected = cross_entropies(one_pass(model, ids[:, :-1]), ids[:, 1:])
+    found = model.test_on_batch(
+        window(ids[:, :-1], STARTS), ids[:, 1:], return_dict=True
+    )
+    np.testing.assert_allclose(found["loss"], expected.mean(), rtol=1e-5)
+    losses = model.losses_of(window(ids[:, :-1], STARTS), ids[:, 1:])
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    # Called by itself the model still returns logits.
+    logits = model(window(ids[:, :-1], STARTS))
+    assert logits.shape == (BATCH, 8, VOCABULARY_SIZE)

@@ -55,17 +55,46 @@ def softmax_loss(hidden, targets, embeddings, bias):
     return run(hidden, tf.cast(embeddings, dtype), tf.cast(bias, tf.float32))
 
 
+def evaluated_softmax_loss(hidden, targets, embeddings, bias):
+    """Returns what `softmax_loss` does, where no gradient is needed.
+
+    Nothing as large as the vocabulary is kept for a position.
+    """
+    embeddings = tf.cast(embeddings, hidden.dtype)
+    bias = tf.cast(bias, tf.float32)
+    blocks = (tf.shape(hidden)[0] + _BLOCK - 1) // _BLOCK
+
+    def step(block, losses):
+        results = _block(block, hidden, targets, embeddings, bias)
+        return block + 1, losses.write(block, results.loss)
+
+    losses = tf.TensorArray(
+        tf.float32, size=blocks, element_shape=[None], infer_shape=False
+    )
+    _, losses = tf.while_loop(
+        lambda block, _: block < blocks,
+        step,
+        (0, losses),
+        parallel_iterations=1,
+    )
+    return losses.concat()
+
+
+def _block(block, hidden, targets, embeddings, bias):
+    """Returns losses and the logits' gradients of a block of positions."""
+    rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
+    logits = tf.matmul(hidden[rows], embeddings, transpose_b=True)
+    return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+        features=tf.cast(logits, tf.float32) + bias, labels=targets[rows]
+    )
+
+
 def _losses_and_gradients(hidden, targets, embeddings, bias):
     count = tf.shape(hidden)[0]
     blocks = (count + _BLOCK - 1) // _BLOCK
 
     def step(block, losses, d_logits):
-        rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
-        logits = tf.matmul(hidden[rows], embeddings, transpose_b=True)
-        logits = tf.cast(logits, tf.float32) + bias
-        results = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=logits, labels=targets[rows]
-        )
+        results = _block(block, hidden, targets, embeddings, bias)
         return (
             block + 1,
             losses.write(block, results.loss),

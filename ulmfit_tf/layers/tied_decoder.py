@@ -44,22 +44,28 @@ class TiedDecoder(keras.layers.Layer):
         )
         return ops.cast(logits, "float32") + ops.cast(self.bias, "float32")
 
-    def losses_of(self, hidden, targets, embeddings):
+    def losses_of(self, hidden, targets, embeddings, training=True):
         """Cross-entropy of each position, float32, in nats.
+
+        On TensorFlow the logits of all positions are never there at once.
 
         Args:
             hidden: Float tensor `(batch, timesteps, units)`.
             targets: Int tensor `(batch, timesteps)`.
             embeddings: Float tensor `(vocabulary_size, units)`.
+            training: Bool, whether gradients will be asked for.
         """
         if keras.backend.backend() != "tensorflow":
             return ops.sparse_categorical_crossentropy(
                 targets, self(hidden, embeddings), from_logits=True
             )
         # TensorFlow only, so imported only where TensorFlow runs.
-        from ulmfit_tf.layers.softmax_loss import softmax_loss
+        from ulmfit_tf.layers.softmax_loss import (
+            evaluated_softmax_loss,
+            softmax_loss,
+        )
 
-        losses = softmax_loss(
+        losses = (softmax_loss if training else evaluated_softmax_loss)(
             ops.reshape(
                 ops.cast(hidden, self.compute_dtype), (-1, hidden.shape[-1])
             ),

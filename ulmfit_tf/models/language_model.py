@@ -20,9 +20,9 @@ class LanguageModel(keras.Model):
     next call. Training and evaluation each have their own set, so that
     validating in the middle of an epoch leaves the training stream alone.
 
-    While training, the model returns hidden states instead of logits and its
-    loss reads the softmax from them, so that a sampled softmax never forms
-    the logits of the whole vocabulary.
+    While it is trained or evaluated, the model returns hidden states instead
+    of logits and its loss reads the softmax from them, so that the logits of
+    all positions and words are never there at once.
 
     Args:
         vocabulary_size: Int.
@@ -42,7 +42,8 @@ class LanguageModel(keras.Model):
 
     Output shape:
         `(batch, timesteps, vocabulary_size)` logits in float32; while
-        training `(batch, timesteps, embedding_units)` hidden states.
+        training, and inside of `evaluate`, `(batch, timesteps,
+        embedding_units)` hidden states.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class LanguageModel(keras.Model):
             else None
         )
         self.perplexity = Perplexity(name="perplexity")
+        # A count, since replicas take turns in the middle of theirs.
+        self._evaluations = 0
 
     def build(self, input_shape=None):
         self.encoder.build((None, None))
@@ -120,6 +123,33 @@ class LanguageModel(keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
+        hidden = self._hidden_states(inputs, training)
+        if training or self._evaluations:
+            return hidden
+        return self.decoder(hidden, self.encoder.embedding.embeddings)
+
+    def test_step(self, *args, **kwargs):
+        self._evaluations += 1
+        try:
+            return super().test_step(*args, **kwargs)
+        finally:
+            self._evaluations -= 1
+
+    def losses_of(self, inputs, targets):
+        """Loss of each position as in evaluation, carrying the states on.
+
+        Args:
+            inputs: See `Call arguments`.
+            targets: Int tensor `(batch, timesteps)`.
+
+        Returns:
+            Float32 tensor `(batch, timesteps)`, in nats.
+        """
+        return self._evaluation_losses(
+            self._hidden_states(inputs, training=False), targets
+        )
+
+    def _hidden_states(self, inputs, training):
         variables = self._carried_states[
             "training" if training else "evaluation"
         ]
@@ -138,10 +168,7 @@ class LanguageModel(keras.Model):
             for variable, value in zip(kept, new, strict=True):
                 variable.assign(ops.cast(value, "float32"))
         dropped = self.output_dropout(raw, training=training)
-        hidden = self.regularization(dropped, raw, training=training)
-        if training:
-            return hidden
-        return self.decoder(hidden, self.encoder.embedding.embeddings)
+        return self.regularization(dropped, raw, training=training)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -155,9 +182,7 @@ class LanguageModel(keras.Model):
         if training:
             losses = self._training_losses(y_pred, y)
         else:
-            losses = ops.sparse_categorical_crossentropy(
-                y, y_pred, from_logits=True
-            )
+            losses = self._evaluation_losses(y_pred, y)
         self.perplexity.update_state(losses)
         terms = [ops.mean(losses), *self.losses]
         # Keras divides by the number of replicas here.
@@ -171,6 +196,11 @@ class LanguageModel(keras.Model):
                 hidden, targets, embeddings, self.decoder.bias
             )
         return self.decoder.losses_of(hidden, targets, embeddings)
+
+    def _evaluation_losses(self, hidden, targets):
+        return self.decoder.losses_of(
+            hidden, targets, self.encoder.embedding.embeddings, training=False
+        )
 
     @property
     def layer_groups(self):

@@ -5,6 +5,7 @@ import pathlib
 
 from ulmfit_tf import models
 from ulmfit_tf.pretrained.directories import (
+    decode_weights,
     encode_weights,
     read_model,
     write_model,
@@ -68,6 +69,21 @@ class PretrainedLanguageModel:
             encode_weights(self.weights, dtype),
             [("model_card.md", model_card)],
         )
+
+    def as_stored(self, dtype):
+        """Returns what `save_to_preset` and loading would make of the model.
+
+        Args:
+            dtype: See `save_to_preset`.
+
+        Returns:
+            `(model, size)`: a `PretrainedLanguageModel`, and the bytes of its
+            weights in a file.
+        """
+        encoded = encode_weights(self.weights, dtype)
+        size = sum(array.nbytes for array in encoded.values())
+        weights = decode_weights(encoded)
+        return dataclasses.replace(self, weights=weights), size
 
     def build(self, batch_size, **kwargs):
         """Returns a `models.LanguageModel` with these weights.
