@@ -6,11 +6,13 @@ Several workers: start this command once more for each, with the same
 `--output`, and KerasTuner's variables in the environment: the chief, which
 trains nothing, has `KERASTUNER_TUNER_ID=chief`, each worker an id of its own,
 and all `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, where the chief
-listens.
+listens. A worker that was killed and is started again goes on; else another
+takes its trial over.
 """
 
 import contextlib
 import dataclasses
+import json
 import logging
 import math
 import os
@@ -27,7 +29,7 @@ from trainers.experiments.command import (
 )
 
 _NAME = "trainers.tune"
-_EXTENDABLE = ("--max-trials",)
+_EXTENDABLE = ("--max-trials", "--worker-timeout")
 _VARIABLES = (
     "KERASTUNER_TUNER_ID",
     "KERASTUNER_ORACLE_IP",
@@ -35,6 +37,7 @@ _VARIABLES = (
 )
 # How long a worker waits for the chief's run folder.
 _PATIENCE_SECONDS = 600
+_WORKER_TIMEOUT = 600.0
 _log = logging.getLogger("trainers")
 
 
@@ -54,9 +57,19 @@ def parse_arguments(argv):
         metavar="FIELD,...",
         help="fields of the recipe",
     )
+    add(
+        "--worker-timeout",
+        type=float,
+        default=_WORKER_TIMEOUT,
+        metavar="SECONDS",
+        help="without a sign of life, after which a parallel worker counts "
+        "as dead and another takes its trial over",
+    )
     arguments = parse(parser, argv, _EXTENDABLE)
     if arguments.max_trials < 1:
         parser.error("--max-trials must be at least 1")
+    if arguments.worker_timeout <= 0:
+        parser.error("--worker-timeout must be more than 0")
     return arguments
 
 
@@ -67,6 +80,8 @@ def main(argv):
         arguments.resume = _wait_for_folder(arguments)
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     settings = experiment.settings
+    if role == "worker":
+        _check_same_flags(arguments, argv, settings)
     names = _fields(settings)
 
     started = time.monotonic()
@@ -93,7 +108,7 @@ def main(argv):
         experiment.open(**facts)
     # KerasTuner prints; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        _search(_tuner(experiment, tasks, point))
+        dead = _search(_tuner(experiment, tasks, point), experiment, role)
     if role == "worker":
         return {
             "run_dir": str(experiment.directory),
@@ -103,6 +118,13 @@ def main(argv):
     figures = _summarize(experiment, point, recipe)
     figures["seconds"] = round(time.monotonic() - started, 1)
     command_line.write_json(experiment.directory / "metrics.json", figures)
+    if dead:
+        raise UserError(
+            f"The search ended early: {', '.join(dead)} gave no sign of life, "
+            "and no other worker was left. What has come to an end is in "
+            f"{experiment.directory / 'trials.md'}. `--resume "
+            f"{experiment.directory}` goes on, in one process or with workers."
+        )
     return figures
 
 
@@ -170,12 +192,11 @@ def _fields(settings):
 def _check_unfreezing(names, recipe, task):
     """Raises if a method to try takes more epochs than there are."""
     from trainers.experiments.space import TUNABLE
-    from ulmfit_tf.training.unfreezing import METHODS
 
     fewest = recipe.epochs
     if "epochs" in names:
         fewest = min(fewest, TUNABLE["epochs"].low)
-    for method in METHODS if "unfreezing" in names else [recipe.unfreezing]:
+    for method in _methods(names, recipe):
         needed = _fewest_epochs(method, task)
         if needed > fewest:
             raise UserError(
@@ -183,6 +204,13 @@ def _check_unfreezing(names, recipe, task):
                 f"epochs or more, with {fewest}. Give more `--epochs`, or "
                 "tune `epochs` and `unfreezing` one after the other."
             )
+
+
+def _methods(names, recipe):
+    """Returns the ways of unfreezing that a sweep may try."""
+    from ulmfit_tf.training.unfreezing import METHODS
+
+    return METHODS if "unfreezing" in names else [recipe.unfreezing]
 
 
 def _fewest_epochs(method, task):
@@ -214,7 +242,10 @@ def _tuner(experiment, tasks, point):
         seed=0,
         points=settings["points"],
         max_epochs=recipe.epochs,
-        min_epochs=_fewest_epochs(recipe.unfreezing, task),
+        min_epochs=max(
+            _fewest_epochs(method, task)
+            for method in _methods(settings["tune"].split(","), recipe)
+        ),
     )
     hypermodel = RecipeHyperModel(
         Cells(directory), tasks, experiment.options, point
@@ -230,11 +261,41 @@ def _tuner(experiment, tasks, point):
     )
 
 
-def _search(tuner):
+def _check_same_flags(arguments, argv, settings):
+    """Raises if a worker is told of other settings than the run has."""
+    given = json.loads(json.dumps(vars(arguments)))
+    own = {"output", "resume", "worker_timeout"}
+    for flag in {word.split("=")[0] for word in argv if word[:2] == "--"}:
+        # A recipe's file is called other than its flag.
+        field = {"--recipe": "recipe_file"}.get(flag, flag[2:])
+        field = field.replace("-", "_")
+        if field not in own and given[field] != settings.get(field):
+            raise UserError(
+                f"This worker was given `{flag}` {given[field]}, and the run "
+                f"in `{arguments.resume}` has {settings.get(field)}. Workers "
+                "take the run's settings: give them the chief's flags, or "
+                f"`--resume {arguments.resume}` alone."
+            )
+
+
+def _search(tuner, experiment, role):
+    """Runs the search, or a part of it; returns the workers that died."""
     import keras_tuner
 
+    from trainers.experiments import chief
+
+    signs = experiment.directory / "workers"
     try:
-        tuner.search(verbose=0)
+        if role == "chief":
+            # Runs of earlier releases lack the setting.
+            timeout = experiment.settings.get("worker_timeout", _WORKER_TIMEOUT)
+            return chief.serve(tuner.oracle, chief.Watch(signs), timeout)
+        with contextlib.ExitStack() as stack:
+            if role == "worker":
+                worker = os.environ["KERASTUNER_TUNER_ID"]
+                stack.enter_context(chief.signs_of_life(signs, worker))
+            tuner.search(verbose=0)
+        return []
     except keras_tuner.errors.FatalError as error:
         # What a trial found to be the user's mistake is told as one.
         if isinstance(error.__cause__, command_line.USER_ERRORS):

@@ -48,6 +48,14 @@ def flags(small_table, language_model):
     ]
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """Flags of a short training from scratch."""
+    file = tmp_path_factory.mktemp("scratch") / "recipe.json"
+    file.write_text('{"epochs": 2, "language_model_epochs": 1}')
+    return ["--scratch-recipe", str(file)]
+
+
 def _rows(path):
     with open(path) as file:
         return list(csv.DictReader(file))
@@ -122,12 +130,15 @@ def test_the_best_recipe_gives_the_classifier_the_trials_error(
 
 @pytest.mark.slow
 def test_an_ablation_tells_of_rows_it_cannot_train_and_takes_more_seeds(
-    flags, tmp_path
+    flags, scratch, tmp_path
 ):
     output = str(tmp_path / "run")
     rows = "from-scratch,full+discr,backward"
     figures = ablation.main(
-        [*flags, "--rows", rows, "--seeds", "1", "--output", output]
+        [
+            *(*flags, *scratch, "--rows", rows),
+            *("--seeds", "1", "--output", output),
+        ]
     )
     table = {row["row"]: row for row in _rows(tmp_path / "run/ablation.csv")}
     assert set(table) == set(rows.split(","))
@@ -146,11 +157,12 @@ def test_an_ablation_tells_of_rows_it_cannot_train_and_takes_more_seeds(
 
 
 @pytest.mark.slow
-def test_a_learning_curve(flags, tmp_path):
+def test_a_learning_curve(flags, scratch, tmp_path):
     methods = "semi-supervised,from-scratch,linear"
     figures = learning_curve.main(
         [
             *flags,
+            *scratch,
             *("--sizes", "40,12", "--seeds", "1", "--unlabelled-limit", "20"),
             *("--methods", methods, "--output", str(tmp_path / "run")),
         ]
@@ -239,6 +251,13 @@ def _start(arguments, **environment):
     )
 
 
+def _wait_for(process, condition):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def _end(process):
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stderr
@@ -281,17 +300,53 @@ def random_sweep(flags, tmp_path_factory):
     return arguments, output
 
 
+def _place():
+    """Where a chief may listen."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return {
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": port,
+    }
+
+
+@pytest.mark.slow
+def test_a_chief_ends_when_its_last_worker_was_killed(random_sweep, tmp_path):
+    arguments, expected = random_sweep
+    run = tmp_path / "run"
+    arguments = [*arguments, "--output", str(run), "--worker-timeout", "15"]
+    place = _place()
+    chief = _start(arguments, KERASTUNER_TUNER_ID="chief", **place)
+    worker = _start(arguments, KERASTUNER_TUNER_ID="worker0", **place)
+    try:
+        _wait_for(worker, lambda: (run / "trials.jsonl").exists())
+        worker.send_signal(signal.SIGKILL)
+        worker.communicate()
+        stdout, stderr = chief.communicate(timeout=120)
+    finally:
+        chief.kill()
+        worker.kill()
+    assert chief.returncode == 2 and not stdout
+    assert "worker0 gave no sign of life" in stderr
+    assert "Traceback" not in stderr
+    assert len(_rows(run / "trials.csv")) == len(_trials(run)) < 4
+    _end(_start(["--resume", str(run)]))
+    _check_same_results(run, expected)
+
+
+def test_a_worker_is_not_told_of_other_settings(sweep, flags, monkeypatch):
+    for name, value in {**_place(), "KERASTUNER_TUNER_ID": "w0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="`--seeds` 1, and the run in .* has 2"):
+        tune.main([*flags, "--seeds", "1", "--output", sweep["run_dir"]])
+
+
 @pytest.mark.slow
 def test_two_workers_give_the_trials_of_one_process(random_sweep, tmp_path):
     arguments, expected = random_sweep
     arguments = [*arguments, "--output", str(tmp_path / "run")]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    place = {
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": port,
-    }
+    place = _place()
     processes = [
         _start(arguments, KERASTUNER_TUNER_ID=name, **place)
         for name in ("chief", "worker0", "worker1")
@@ -313,14 +368,11 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(
     arguments, expected = random_sweep
     run = tmp_path / "run"
     process = _start([*arguments, "--output", str(run)])
-    deadline = time.monotonic() + 300
     # In the second trial: the first one's line is there.
-    while not (run / "trials.jsonl").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    while not list((run / "stages").rglob("training_state.npz")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    _wait_for(process, lambda: (run / "trials.jsonl").exists())
+    _wait_for(
+        process, lambda: list((run / "stages").rglob("training_state.npz"))
+    )
     process.send_signal(signal.SIGKILL)
     process.communicate()
     done = set(_trials(run))

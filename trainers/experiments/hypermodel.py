@@ -1,6 +1,7 @@
 """The recipe as a KerasTuner `HyperModel`, and the tuner that runs it."""
 
 import dataclasses
+import logging
 
 import keras_tuner
 import tensorflow as tf
@@ -10,6 +11,7 @@ from trainers.classifier_stage import new_classifier
 from trainers.experiments import space
 from trainers.experiments.cells import Cell
 
+_log = logging.getLogger("trainers")
 # What the oracle is told of a seed that diverged, in per cent: a failed trial
 # would be lost to it, and three in a row would end the search.
 _WORST_ERROR = 100.0
@@ -119,6 +121,16 @@ class RecipeTuner(keras_tuner.Tuner):
     def _measure(self, trial, seed):
         self.hypermodel.seed = seed
         hp = trial.hyperparameters
+        _log.info(
+            "trial %d of at most %d, seed %d: %s",
+            int(trial.trial_id) + 1,
+            self.oracle.max_trials,
+            seed,
+            ", ".join(
+                f"{name} {value}"
+                for name, value in self.hypermodel.values(hp).items()
+            ),
+        )
         record = self.hypermodel.fit(hp, self.hypermodel.build(hp))
         self._log(trial, seed, _figures(record))
         return record
