@@ -228,9 +228,12 @@ def described_defaults():
 
 
 # A few hundred documents are a handful of steps an epoch: too few to thaw
-# layer after layer in. The paper trains small sets for 50 epochs.
+# layer after layer in. The paper trains small sets for 50 epochs; here as many
+# steps as these are with the usual batches, so that recipes with larger ones
+# are not trained for less.
 _FEWEST_STEPS = 400
 _MOST_EPOCHS = 50
+_USUAL_BATCH_SIZE = Recipe.batch_size
 # What is more than this is enough text to fine-tune on.
 _MOST_TOKENS = 20_000_000
 
@@ -238,9 +241,10 @@ _MOST_TOKENS = 20_000_000
 def fitted_to_size(recipe, dataset, given, documents, tokens):
     """Returns a recipe with epochs that suit the amount of data.
 
-    Few documents get more epochs of stage three; a data set without a recipe
-    of its own gets fewer epochs of stage two the more text it has. What the
-    user gave stays.
+    Few documents get more epochs of stage three, about the same number of
+    steps whatever the batch size, and batches of at most half of them; a data
+    set without a recipe of its own gets fewer epochs of stage two the more
+    text it has. What the user gave stays.
 
     Args:
         recipe: `Recipe`.
@@ -250,8 +254,15 @@ def fitted_to_size(recipe, dataset, given, documents, tokens):
         tokens: Int, tokens of all text.
     """
     changes = {}
-    steps = math.ceil(documents / recipe.batch_size)
-    wanted = min(_MOST_EPOCHS, math.ceil(_FEWEST_STEPS / steps))
+    batch_size = recipe.batch_size
+    if "batch_size" not in given:
+        batch_size = min(batch_size, max(2, documents // 2))
+        if batch_size < recipe.batch_size:
+            changes["batch_size"] = batch_size
+    steps = math.ceil(documents / batch_size)
+    usual_steps = max(steps, math.ceil(documents / _USUAL_BATCH_SIZE))
+    wanted_steps = min(_MOST_EPOCHS * usual_steps, _FEWEST_STEPS)
+    wanted = math.ceil(wanted_steps / steps)
     if "epochs" not in given and wanted > recipe.epochs:
         changes["epochs"] = wanted
     enough = max(1, _MOST_TOKENS // tokens)

@@ -68,6 +68,39 @@ def test_few_documents_get_more_epochs(documents, epochs):
     assert kept == recipe
 
 
+@pytest.mark.parametrize("documents", [10, 20, 50, 100, 200, 350, 500, 1000])
+def test_few_documents_are_trained_for_as_many_steps_from_scratch(documents):
+    steps, sizes = [], []
+    for pretrained in (True, False):
+        recipe = recipe_for("imdb", {}, pretrained=pretrained)
+        recipe = fitted_to_size(recipe, "imdb", {}, documents, 10**6)
+        a_epoch = -(-documents // recipe.batch_size)
+        steps.append(recipe.epochs * a_epoch)
+        sizes.append(recipe.batch_size)
+        # No batch is more than half of them.
+        assert recipe.batch_size <= documents / 2
+        # One epoch less would be too few.
+        assert steps[-1] - a_epoch < 400
+    # Equal up to an epoch's rounding.
+    assert abs(steps[0] - steps[1]) <= max(
+        -(-documents // size) for size in sizes
+    )
+    assert min(steps) >= 100
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_trec6_at_its_full_size_keeps_both_recipes(pretrained):
+    recipe = recipe_for("trec6", {}, pretrained=pretrained)
+    assert fitted_to_size(recipe, "trec6", {}, 4906, 60_000) == recipe
+
+
+def test_a_batch_size_that_was_given_stays():
+    recipe = Recipe(batch_size=64)
+    given = {"batch_size": 64}
+    fitted = fitted_to_size(recipe, "imdb", given, 50, 10**6)
+    assert (fitted.batch_size, fitted.epochs) == (64, 100)
+
+
 def test_much_text_is_read_fewer_times_unless_the_set_has_a_recipe():
     recipe = Recipe(language_model_epochs=15)
     large = fitted_to_size(recipe, "mine.csv", {}, 10**6, 10_000_000)
