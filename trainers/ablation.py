@@ -13,6 +13,7 @@ import numpy as np
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
+    VALIDATION_NOTE,
     Experiment,
     add_scratch_flags,
     experiment_parser,
@@ -210,7 +211,7 @@ def _write(experiment, rows, errors, reasons):
             **tables.SUMMARY_COLUMNS,
         },
         table,
-        [*_NOTES, scratch_note(experiment)],
+        [*_NOTES, VALIDATION_NOTE, scratch_note(experiment)],
     )
     return {
         "dataset": dataset,

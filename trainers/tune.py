@@ -22,6 +22,7 @@ import time
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
+    VALIDATION_NOTE,
     Experiment,
     experiment_parser,
     parse,
@@ -338,7 +339,8 @@ def _summarize(experiment, point, recipe):
         rows,
         [
             "Best first; what diverged with a seed or more comes last, and "
-            "its mean is that of the other seeds. Settings: config.json."
+            "its mean is that of the other seeds. Settings: config.json.",
+            VALIDATION_NOTE,
         ],
     )
     for name in point:

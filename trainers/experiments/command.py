@@ -272,6 +272,14 @@ class Experiment:
         )
 
 
+# Of experiments that split a data set anew with each seed.
+VALIDATION_NOTE = (
+    "The vocabulary and the language model of stage two have read the "
+    "validation texts, without their labels, as they have all other texts of "
+    "the task; stage three has not."
+)
+
+
 def scratch_note(experiment):
     """Returns what a table says of what starts from scratch."""
     sizes = experiment.scratch_architecture

@@ -68,6 +68,8 @@ def test_a_sweep_records_what_diverges_and_goes_on(flags, tmp_path, diverging):
     assert [row["errors"] for row in lost] == ["diverged diverged"] * 3
     assert all(row["mean"] == "" for row in lost)
     assert figures["decay_factor"] == float(best["decay_factor"])
+    table = (tmp_path / "run" / "trials.md").read_text()
+    assert "have read the validation texts, without their labels" in table
     # Going on trains nothing again.
     before = (tmp_path / "run" / "cells.jsonl").read_text()
     again = tune.main(["--resume", str(tmp_path / "run")])
@@ -129,6 +131,10 @@ def test_a_row_of_an_ablation_that_diverges_keeps_its_other_seeds(
     assert table["full+discr"]["errors"].startswith("diverged ")
     assert table["full+discr"]["seeds"] == "1"
     assert table["freez+discr+stlr"]["seeds"] == "2"
+    notes = (tmp_path / "run" / "ablation.md").read_text()
+    assert "have read the validation texts, without their labels" in notes
+    assert "3 layers, 512 hidden and 300 embedding units" in notes
+    assert "FROM_SCRATCH" in notes
 
 
 def test_stage_three_that_diverges_ends_in_one_message(

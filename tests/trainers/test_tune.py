@@ -1,0 +1,52 @@
+import keras_tuner
+import pytest
+
+from trainers import tune
+from trainers.experiments import oracles, space
+from ulmfit_tf.training import unfreezing_stages
+
+# KerasTuner names threads in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+class _Stopped(Exception):
+    pass
+
+
+def test_hyperbands_shortest_trials_suit_all_ways_of_unfreezing(
+    small_table, tmp_path, monkeypatch
+):
+    made = []
+
+    def stop(*args, **kwargs):
+        made.append((args, kwargs))
+        raise _Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(oracles, "new_oracle", stop)
+        with pytest.raises(_Stopped):
+            tune.main(
+                [
+                    *("--dataset", str(small_table), "--pretrained", "none"),
+                    *("--preset", "tiny", "--epochs", "10"),
+                    *("--oracle", "hyperband", "--tune", "unfreezing"),
+                    *("--output", str(tmp_path / "run")),
+                ]
+            )
+    ((args, kwargs),) = made
+    oracle = oracles.new_oracle(*args, **kwargs)
+    oracle.verbose = 0
+    oracle._set_project_dir(str(tmp_path), "search")
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, {"unfreezing": "full"})
+    oracle.update_space(hp)
+    tried = set()
+    while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
+        values = trial.hyperparameters.values
+        # Raises for too few epochs. Groups: embedding, three LSTMs, head.
+        unfreezing_stages(values["unfreezing"], 5, values["tuner/epochs"])
+        tried.add(values["unfreezing"])
+        oracle.update_trial(trial.trial_id, {"validation_error": 1.0})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert "chain-thaw" in tried
