@@ -83,13 +83,15 @@ def _ngram_figures(arguments):
     words = sum(len(document.split()) for document in evaluated)
     ids = tokenize_corpus(evaluated, tokenizer, batch_size=16).token_ids
     nats, predicted = model.nats(ids)
+    per_token = nats / predicted
+    # As of the language model: all tokens but the first.
+    per_word = per_token * (len(ids) - 1) / words
     return {
         "model": f"{arguments.order}-gram, modified Kneser-Ney",
         "training_tokens": len(training_ids),
-        "perplexity_per_token": round(float(np.exp(nats / predicted)), 3),
-        "perplexity_per_word": round(float(np.exp(nats / words)), 3),
+        "perplexity_per_token": round(float(np.exp(per_token)), 3),
+        "perplexity_per_word": round(float(np.exp(per_word)), 3),
         "tokens": len(ids),
-        "predicted_tokens": predicted,
         "words": words,
         "unknown_rate": round(float(np.mean(ids == text.UNKNOWN_ID)), 5),
         "seconds": round(time.monotonic() - started, 1),
