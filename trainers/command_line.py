@@ -16,6 +16,7 @@ __all__ = [
     "check_seed",
     "open_run",
     "read_json",
+    "record",
     "refuse_other_flags",
     "run",
     "write_json",
@@ -74,6 +75,12 @@ def open_run(command, output, resume, settings):
         ) from error
     _log.info("run folder: %s", directory)
     return directory, settings
+
+
+def record(directory, **settings):
+    """Adds settings to those that a run folder is resumed with."""
+    config = pathlib.Path(directory) / "config.json"
+    write_json(config, {**read_json(config), **settings})
 
 
 def check_output(output):

@@ -42,12 +42,7 @@ def run_classifier(task, recipe, settings, directory):
     started = time.monotonic()
     _remove_unfinished(directory)
     dataset = task.dataset
-    run_options = RunOptions.from_settings(settings)
-    _log.info(
-        "computing in %s on %d device(s)",
-        run_options.policy,
-        run_options.num_replicas,
-    )
+    run_options = RunOptions.of_run(settings, directory)
     weights, records = {}, {}
     for direction in task.directions:
         options = dataclasses.replace(run_options, direction=direction)

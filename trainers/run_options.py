@@ -1,9 +1,12 @@
 """What every stage of a run is told, whatever it trains."""
 
 import dataclasses
+import logging
 from typing import Any
 
-from trainers import hardware
+from trainers import command_line, hardware
+
+_log = logging.getLogger("trainers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,45 @@ class RunOptions:
             strategy=hardware.distribution(settings.strategy),
             checkpoint_seconds=settings.checkpoint_seconds,
         )
+
+    @classmethod
+    def of_run(cls, settings, directory):
+        """Returns the options of a run, which are the same when it is resumed.
+
+        What `auto` came to is kept in the run folder: a run must not go on in
+        another number format, nor with other shares of a batch.
+
+        Args:
+            settings: Namespace of the command line's settings.
+            directory: Path of the run folder.
+
+        Raises:
+            UserError: If the run was started on another number of devices.
+        """
+        options = cls.from_settings(settings)
+        # Runs of earlier releases have neither.
+        kept = command_line.read_json(directory / "config.json")
+        policy = kept.get("policy", options.policy)
+        replicas = kept.get("replicas", options.num_replicas)
+        if replicas != options.num_replicas:
+            raise command_line.UserError(
+                f"`--resume {directory}`: the run was started on {replicas} "
+                f"device(s), and here it would use {options.num_replicas}. "
+                "Its batches and states are divided among them, so resume it "
+                "where TensorFlow sees as many (on GPUs: set "
+                "CUDA_VISIBLE_DEVICES), or start a new run."
+            )
+        if policy != options.policy:
+            _log.info(
+                "the run was started in %s and goes on in it, although "
+                "`--precision %s` is %s here",
+                policy,
+                settings.precision,
+                options.policy,
+            )
+        command_line.record(directory, policy=policy, replicas=replicas)
+        _log.info("computing in %s on %d device(s)", policy, replicas)
+        return dataclasses.replace(options, policy=policy)
 
     @property
     def backward(self):
