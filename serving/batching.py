@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 
 from serving.status import ServingError, invalid_argument, tensorflow_errors
+from serving.waiting import Waiter
 
 _JOIN_SECONDS = 1.0
 
@@ -66,16 +67,40 @@ class BatchingOptions:
 
 
 class _Task:
-    """One request: its inputs, its deadline and its answer."""
+    """One request: its inputs, who waits for it and its answer."""
 
-    def __init__(self, inputs, rows, deadline):
+    def __init__(self, inputs, rows, waiter):
         self.inputs = inputs
         self.rows = rows
-        self.deadline = deadline
+        self.waiter = waiter
         self.enqueued = time.monotonic()
-        self.done = threading.Event()
+        self.batch = None
+        self.is_done = False
         self.outputs = None
         self.error = None
+
+    def finish(self):
+        """Lets the waiter have the answer."""
+        self.is_done = True
+        self.waiter.wake()
+
+
+class _Batch:
+    """Tasks that are computed together, as long as one of them is wanted."""
+
+    def __init__(self, key, tasks):
+        self.key = key
+        self.tasks = tasks
+        for task in tasks:
+            task.batch = self
+        limits = [task.waiter.remaining() for task in tasks]
+        # The batch runs as long as its most patient request.
+        self.waiter = Waiter(None if None in limits else max(limits))
+
+    def leave_if_unwanted(self):
+        """Gives the batch up when all who waited for it are gone."""
+        if all(task.waiter.is_gone() for task in self.tasks):
+            self.waiter.leave()
 
 
 class BatchedModel:
@@ -112,15 +137,15 @@ class BatchedModel:
         """The model's `MetaGraphDef`."""
         return self._model.meta_graph
 
-    def run(
-        self, signature_name, inputs, output_names=None, timeout_seconds=None
-    ):
+    def run(self, signature_name, inputs, output_names=None, waiter=None):
         """Runs a signature in a batch, see `SessionModel.run`.
 
         Raises:
             ServingError: If the request is larger than a batch, the queue is
                 full or the time ran out; codes are TF Serving's.
         """
+        waiter = waiter or Waiter()
+        waiter.check()
         names = tuple(
             output_names or sorted(self.signatures[signature_name].outputs)
         )
@@ -132,22 +157,20 @@ class BatchedModel:
             )
         (rows,) = rows
         if rows == 0:
-            return self._model.run(
-                signature_name, inputs, names, timeout_seconds
-            )
+            return self._model.run(signature_name, inputs, names, waiter)
         if rows > self._options.max_batch_size:
             raise invalid_argument(
                 f"Task size {rows} is larger than maximum input batch size "
                 f"{self._options.max_batch_size}"
             )
-        deadline = (
-            None
-            if timeout_seconds is None
-            else time.monotonic() + timeout_seconds
-        )
-        task = _Task(inputs, rows, deadline)
-        self._enqueue((signature_name, names), task)
-        task.done.wait()
+        key = (signature_name, names)
+        task = _Task(inputs, rows, waiter)
+        self._enqueue(key, task)
+        try:
+            # Each at its own deadline, however long the others may wait.
+            waiter.wait_until(lambda: task.is_done)
+        except ServingError as error:
+            raise self._given_up(key, task, error) from None
         if task.error is not None:
             raise task.error
         return task.outputs
@@ -165,6 +188,10 @@ class BatchedModel:
     def _enqueue(self, key, task):
         options = self._options
         with self._changed:
+            if self._closing:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE, "The model is being unloaded"
+                )
             queue = self._queues.setdefault(key, collections.deque())
             waiting = sum(other.rows for other in queue) + task.rows
             if waiting > options.max_batch_size * options.max_enqueued_batches:
@@ -176,28 +203,43 @@ class BatchedModel:
             queue.append(task)
             self._changed.notify()
 
+    def _given_up(self, key, task, error):
+        """Takes back a task that nobody waits for; returns its error."""
+        with self._changed:
+            if task.batch is not None:
+                task.batch.leave_if_unwanted()
+                return error
+            self._queues[key].remove(task)
+        if error.code != grpc.StatusCode.DEADLINE_EXCEEDED:
+            return error
+        return ServingError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "Run() timeout exceeded while waiting in batching queue",
+        )
+
     def _work(self):
         while (batch := self._next_batch()) is not None:
-            key, tasks = batch
             try:
-                self._run_batch(key, tasks)
+                self._run_batch(batch)
             except Exception as error:
-                self._run_one_by_one(key, tasks, error)
-            for task in tasks:
-                task.done.set()
+                self._run_one_by_one(batch, error)
+            for task in batch.tasks:
+                task.finish()
 
-    def _run_one_by_one(self, key, tasks, error):
+    def _run_one_by_one(self, batch, error):
         """Answers a failed batch: one request may have spoilt the others'."""
-        for task in tasks:
+        for task in batch.tasks:
             task.error = error
-            if len(tasks) == 1 or self._closing:
+            # Computing it once more takes no less time than there was.
+            if len(batch.tasks) == 1 or self._closing or _is_late(error):
                 continue
             try:
                 task.error = None
-                self._run_batch(key, [task])
+                self._run_batch(_Batch(batch.key, [task]))
             except Exception as own_error:
                 # Whoever waits must hear of it, whatever it is.
                 task.error = own_error
+            task.finish()
 
     def _next_batch(self):
         """Waits for a batch to be due; `None` when the model closes."""
@@ -211,7 +253,7 @@ class BatchedModel:
                     if due_in <= 0:
                         # The others come first next time.
                         self._queues.move_to_end(key)
-                        return key, self._take(queue)
+                        return _Batch(key, self._take(queue))
                     wait = due_in if wait is None else min(wait, due_in)
                 if self._closing and wait is None:
                     return None
@@ -232,26 +274,16 @@ class BatchedModel:
             rows += task.rows
         return tasks
 
-    def _run_batch(self, key, tasks):
-        now = time.monotonic()
-        alive = []
-        for task in tasks:
-            if task.deadline is not None and task.deadline <= now:
-                task.error = ServingError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "Run() timeout exceeded while waiting in batching queue",
-                )
-            else:
-                alive.append(task)
+    def _run_batch(self, batch):
+        alive = [task for task in batch.tasks if not task.waiter.is_gone()]
+        # Those who are gone have told their callers why.
         if not alive:
             return
-        signature_name, names = key
-        inputs = self._joined(alive)
-        # The batch runs as long as its most patient request.
-        deadlines = [task.deadline for task in alive]
-        timeout = None if None in deadlines else max(deadlines) - now
+        signature_name, names = batch.key
         with tensorflow_errors():
-            outputs = self._model.run(signature_name, inputs, names, timeout)
+            outputs = self._model.run(
+                signature_name, self._joined(alive), names, batch.waiter
+            )
         start = 0
         for task in alive:
             stop = start + task.rows
@@ -276,3 +308,11 @@ class BatchedModel:
             )
             for name, array in joined.items()
         }
+
+
+def _is_late(error):
+    """Whether a batch failed because its time was up."""
+    return isinstance(error, ServingError) and error.code in (
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    )

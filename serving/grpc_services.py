@@ -1,22 +1,22 @@
-"""TF Serving's gRPC services over a `Predictor`, and gRPC's health check."""
+"""TF Serving's gRPC services over a `Predictor`."""
 
+import logging
 import time
 
 import grpc
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-)
 from tensorflow_serving.apis import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
 
 from serving.status import ServingError
+from serving.waiting import Waiter
 
-_HEALTH = "grpc.health.v1"
-_SERVING, _NOT_SERVING = 1, 2
+# The calls that compute.
+PREDICTIONS = tuple(
+    f"/tensorflow.serving.PredictionService/{name}"
+    for name in ("Predict", "Classify")
+)
 # TF Serving's own: gRPC does not carry much longer messages.
 _MESSAGE_BYTES = 1024
 
@@ -38,8 +38,10 @@ class _Answering:
             message = error.message.encode("utf-8", "replace")[:_MESSAGE_BYTES]
             context.abort(error.code, message.decode("utf-8", "ignore"))
         except Exception:
+            # Whatever it says is about this process, not about the request.
+            logging.exception("%s failed", method)
             code = grpc.StatusCode.INTERNAL
-            raise
+            context.abort(code, "Internal error.")
         finally:
             name = request.model_spec.name
             if name not in self._predictor.versions.names:
@@ -58,7 +60,7 @@ class PredictionService(
     def Predict(self, request, context):
         return self._answer(
             "Predict",
-            lambda r: self._predictor.predict(r, context.time_remaining()),
+            lambda r: self._predictor.predict(r, _waiter(context)),
             request,
             context,
         )
@@ -66,7 +68,7 @@ class PredictionService(
     def Classify(self, request, context):
         return self._answer(
             "Classify",
-            lambda r: self._predictor.classify(r, context.time_remaining()),
+            lambda r: self._predictor.classify(r, _waiter(context)),
             request,
             context,
         )
@@ -89,56 +91,9 @@ class ModelService(_Answering, model_service_pb2_grpc.ModelServiceServicer):
         )
 
 
-def _declare_health():
-    """Declares grpc.health.v1, which grpcio itself does not bring."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="ulmfit_tf/serving/health.proto",
-        package=_HEALTH,
-        syntax="proto3",
-    )
-    request = file.message_type.add(name="HealthCheckRequest")
-    request.field.add(
-        name="service", number=1, label=1, type=9, json_name="service"
-    )
-    response = file.message_type.add(name="HealthCheckResponse")
-    # An enum on the wire; no name is needed here.
-    response.field.add(
-        name="status", number=1, label=1, type=5, json_name="status"
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(file.SerializeToString())
-    return [
-        message_factory.GetMessageClass(
-            pool.FindMessageTypeByName(f"{_HEALTH}.{name}")
-        )
-        for name in ("HealthCheckRequest", "HealthCheckResponse")
-    ]
-
-
-HealthCheckRequest, HealthCheckResponse = _declare_health()
-
-
-def health_handler(is_ready):
-    """Returns the generic handler of gRPC's health service.
-
-    Args:
-        is_ready: Callable without arguments, whether requests are taken.
-    """
-
-    def check(request, context):
-        if request.service not in ("", "tensorflow.serving.PredictionService"):
-            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return HealthCheckResponse(
-            status=_SERVING if is_ready() else _NOT_SERVING
-        )
-
-    return grpc.method_handlers_generic_handler(
-        f"{_HEALTH}.Health",
-        {
-            "Check": grpc.unary_unary_rpc_method_handler(
-                check,
-                request_deserializer=HealthCheckRequest.FromString,
-                response_serializer=HealthCheckResponse.SerializeToString,
-            )
-        },
-    )
+def _waiter(context):
+    """Returns the `Waiter` of a call; it leaves when the call has ended."""
+    waiter = Waiter(context.time_remaining())
+    if not context.add_callback(waiter.leave):
+        waiter.leave()
+    return waiter

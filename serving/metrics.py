@@ -26,6 +26,15 @@ class Metrics:
             self._requests[model_name, method, status] += 1
         self._observe(_LATENCY, (model_name, method), seconds)
 
+    def count_refused(self, method):
+        """Counts a call that was refused before it was read.
+
+        Args:
+            method: Str, full name of the call.
+        """
+        with self._lock:
+            self._requests["", method.rsplit("/", 1)[1], "UNAVAILABLE"] += 1
+
     def observe_runtime(self, model_name, method, seconds):
         """Counts how long the model itself took."""
         self._observe(_RUNTIME, (model_name, method), seconds)

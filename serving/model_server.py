@@ -8,6 +8,8 @@ from serving import command_line, tls
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
+# Threads of the calls that compute nothing.
+_CHEAP_WORKERS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class ServerOptions:
             at the start, negative for none.
         max_message_bytes: Int, of a request.
         max_rows: Int, texts in a request.
-        max_workers: Int, gRPC requests answered at the same time.
+        max_workers: Int, predictions over gRPC answered at the same time;
+            three times as many may wait.
         intra_op_threads: Int, threads of one operation, see `SessionModel`.
             Requests share the processor better than operations do.
         inter_op_threads: Int, threads of a long request.
@@ -84,6 +87,7 @@ class Server:
         )
         self._draining = threading.Event()
         self._grpc = None
+        self._health = None
         self._rest = None
         self.port = None
         self.rest_port = None
@@ -102,6 +106,8 @@ class Server:
     def stop(self, grace_seconds=_GRACE_SECONDS):
         """Finishes the requests under way and frees everything."""
         self._draining.set()
+        if self._health is not None:
+            self._health.close()
         # Both at the same time: this one returns at once.
         stopped = self._grpc and self._grpc.stop(grace_seconds)
         if self._rest is not None:
@@ -117,16 +123,19 @@ class Server:
             prediction_service_pb2_grpc,
         )
 
-        from serving.grpc_services import (
-            ModelService,
-            PredictionService,
-            health_handler,
-        )
+        from serving import grpc_services
+        from serving.health import HealthService
+        from serving.workers import Workers
 
         options = self._options
-        workers = concurrent.futures.ThreadPoolExecutor(options.max_workers)
+        workers = Workers(
+            grpc_services.PREDICTIONS,
+            options.max_workers,
+            self._metrics.count_refused,
+        )
         self._grpc = grpc.server(
-            workers,
+            concurrent.futures.ThreadPoolExecutor(_CHEAP_WORKERS),
+            interceptors=[workers],
             options=[
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -135,12 +144,13 @@ class Server:
         )
         services = (self._predictor, self._metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(*services), self._grpc
+            grpc_services.PredictionService(*services), self._grpc
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelService(*services), self._grpc
+            grpc_services.ModelService(*services), self._grpc
         )
-        self._grpc.add_generic_rpc_handlers([health_handler(self._is_ready)])
+        self._health = HealthService(self._is_ready)
+        self._grpc.add_generic_rpc_handlers([self._health.handler()])
         where = address(options.host, options.port)
         try:
             if options.tls is None:

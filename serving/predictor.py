@@ -36,14 +36,19 @@ class Predictor:
         self._max_rows = max_rows
         self._observe_runtime = observe_runtime
 
-    def predict(self, request, timeout_seconds=None):
-        """Answers a `PredictRequest` with a `PredictResponse`."""
+    def predict(self, request, waiter=None):
+        """Answers a `PredictRequest` with a `PredictResponse`.
+
+        Args:
+            request: `PredictRequest`.
+            waiter: Optional `Waiter`, who wants the answer.
+        """
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         with self.versions.use(request.model_spec) as (model, version):
-            return self.predict_with(model, version, request, timeout_seconds)
+            return self.predict_with(model, version, request, waiter)
 
-    def predict_with(self, model, version, request, timeout_seconds=None):
+    def predict_with(self, model, version, request, waiter=None):
         """Answers a `PredictRequest` with a given model."""
         name = request.model_spec.signature_name or _DEFAULT_SIGNATURE
         if name not in model.signatures:
@@ -61,7 +66,7 @@ class Predictor:
             name,
             inputs,
             outputs,
-            timeout_seconds,
+            waiter,
         )
         response = predict_pb2.PredictResponse()
         _describe(response.model_spec, request.model_spec.name, name, version)
@@ -69,14 +74,14 @@ class Predictor:
             response.outputs[output].CopyFrom(output_proto(values[output]))
         return response
 
-    def classify(self, request, timeout_seconds=None):
+    def classify(self, request, waiter=None):
         """Answers a `ClassificationRequest`."""
         if not request.HasField("model_spec"):
             raise invalid_argument("Missing ModelSpec")
         with self.versions.use(request.model_spec) as (model, version):
-            return self.classify_with(model, version, request, timeout_seconds)
+            return self.classify_with(model, version, request, waiter)
 
-    def classify_with(self, model, version, request, timeout_seconds=None):
+    def classify_with(self, model, version, request, waiter=None):
         """Answers a `ClassificationRequest` with a given model."""
         name = request.model_spec.signature_name or _DEFAULT_SIGNATURE
         if name not in model.signatures:
@@ -100,7 +105,7 @@ class Predictor:
             name,
             {"inputs": array},
             ("classes", "scores"),
-            timeout_seconds,
+            waiter,
         )
         response = classification_pb2.ClassificationResponse()
         _describe(response.model_spec, request.model_spec.name, name, version)
@@ -175,10 +180,10 @@ class Predictor:
                 f"{self._max_rows} at most. Send several requests."
             )
 
-    def _run(self, model, spec, api, signature_name, inputs, outputs, timeout):
+    def _run(self, model, spec, api, signature_name, inputs, outputs, waiter):
         started = time.monotonic()
         with tensorflow_errors():
-            values = model.run(signature_name, inputs, outputs, timeout)
+            values = model.run(signature_name, inputs, outputs, waiter)
         self._observe_runtime(spec.name, api, time.monotonic() - started)
         return values
 

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.status import ServingError, invalid_argument
+from serving.waiting import Waiter
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18})|/labels/([^/:]+))?"
 _CALL = re.compile(_MODEL + r":(predict|classify)")
@@ -111,7 +112,9 @@ class RestApi:
         )
         for name, values in columns.items():
             _fill_strings(request.inputs[name], name, values)
-        response = self._predictor.predict(request, self._timeout_seconds)
+        response = self._predictor.predict(
+            request, Waiter(self._timeout_seconds)
+        )
         outputs = {
             name: _plain(tensor) for name, tensor in response.outputs.items()
         }
@@ -146,7 +149,9 @@ class RestApi:
                 example.features.feature[name].bytes_list.value.extend(
                     _string(name, each) for each in values
                 )
-        response = self._predictor.classify(request, self._timeout_seconds)
+        response = self._predictor.classify(
+            request, Waiter(self._timeout_seconds)
+        )
         return _dump(
             {
                 "results": [

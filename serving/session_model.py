@@ -1,15 +1,26 @@
 """A SavedModel in a session: the path that TF Serving takes."""
 
 import dataclasses
+import functools
 import pathlib
+import threading
 
+import grpc
 import tensorflow as tf
 
 # Registers TF Text's operations, which the stock server links.
 import tensorflow_text  # noqa: F401
 
-# Bytes of text that are computed in the thread of the request.
+from serving.status import ServingError
+from serving.waiting import Waiter
+
+# Bytes of text that are computed in the thread of the request, and what each
+# text counts beside its own: it has marks, and a row in every product.
 _SHORT_BYTES = 8192
+_ROW_BYTES = 16
+# Long requests computed at the same time. Those that nobody waits for any
+# more are among them, so there may be more than there are workers.
+_MOST_LONG_RUNS = 128
 # A TFRecord file of PredictionLog that TF Serving replays on loading.
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -39,7 +50,8 @@ class SessionModel:
     A request of a few short texts is computed in the thread that brings it:
     an LSTM step is some twenty small operations, and handing each to another
     thread costs more than it gains. Longer ones run in TensorFlow's own
-    threads, where a run can be given up.
+    threads, where a deadline ends them. One whose client has left without a
+    deadline cannot be stopped; nobody waits for it any more.
 
     Args:
         directory: Path of the SavedModel.
@@ -75,25 +87,27 @@ class SessionModel:
             if definition.method_name
         }
         self._callables = {}
+        self._long_runs = threading.BoundedSemaphore(_MOST_LONG_RUNS)
 
-    def run(
-        self, signature_name, inputs, output_names=None, timeout_seconds=None
-    ):
+    def run(self, signature_name, inputs, output_names=None, waiter=None):
         """Runs a signature.
 
         Args:
             signature_name: Str.
             inputs: Dict of arrays by the signature's input names.
             output_names: Optional sequence of str, by default all outputs.
-            timeout_seconds: Optional float, after which the run is given up,
-                if it is a long one.
+            waiter: Optional `Waiter`; if it is gone a long run is given up.
 
         Returns:
             Dict of NumPy arrays by output name.
 
         Raises:
+            ServingError: If nobody waits any more, or there are too many
+                long runs.
             tf.errors.DeadlineExceededError: If it took too long.
         """
+        waiter = waiter or Waiter()
+        waiter.check()
         signature = self.signatures[signature_name]
         names = tuple(output_names or sorted(signature.outputs))
         feeds = sorted(signature.inputs)
@@ -105,15 +119,37 @@ class SessionModel:
                 accept_options=True,
             )
         options = tf.compat.v1.RunOptions()
+        call = functools.partial(
+            self._callables[key],
+            *(inputs[name] for name in feeds),
+            options=options,
+        )
         if _num_bytes(inputs) <= _SHORT_BYTES:
             options.inter_op_thread_pool = -1
-        elif timeout_seconds is not None:
-            # Zero would mean no limit.
-            options.timeout_in_ms = max(1, int(timeout_seconds * 1000))
-        values = self._callables[key](
-            *(inputs[name] for name in feeds), options=options
-        )
+            values = call()
+        else:
+            seconds = waiter.remaining()
+            if seconds is not None:
+                # Zero would mean no limit.
+                options.timeout_in_ms = max(1, int(seconds * 1000))
+            values = waiter.wait_for(self._counted(call))
         return dict(zip(names, values, strict=True))
+
+    def _counted(self, call):
+        """Returns the call so that it counts as a long run until it ends."""
+        if not self._long_runs.acquire(blocking=False):
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE,
+                "Too many long requests are computed. Send it again later.",
+            )
+
+        def counted():
+            try:
+                return call()
+            finally:
+                self._long_runs.release()
+
+        return counted
 
     def close(self):
         """Frees the session and cancels what runs in it."""
@@ -122,8 +158,10 @@ class SessionModel:
 
 
 def _num_bytes(inputs):
-    """Bytes of all strings; of numbers, that of their array."""
+    """Bytes of all strings and rows; of numbers, that of their array."""
     return sum(
-        sum(map(len, array.flat)) if array.dtype == object else array.nbytes
+        sum(map(len, array.flat)) + _ROW_BYTES * array.size
+        if array.dtype == object
+        else array.nbytes
         for array in inputs.values()
     )

@@ -10,6 +10,7 @@ import pytest
 from serving import config_files
 from serving.batching import BatchedModel, BatchingOptions
 from serving.status import ServingError
+from serving.waiting import Waiter
 
 
 class _Doubling:
@@ -22,9 +23,11 @@ class _Doubling:
         self.closed = False
         self.signatures = {"double": type("", (), {"outputs": {"y": None}})}
 
-    def run(self, name, inputs, output_names=None, timeout_seconds=None):
+    def run(self, name, inputs, output_names=None, waiter=None):
         self.may_run.wait(10)
         self.batches.append(inputs["x"].tolist())
+        if waiter is not None:
+            waiter.check()
         if -100 in inputs["x"]:
             raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, "spoilt")
         return {"y": 2 * inputs["x"]}
@@ -57,7 +60,7 @@ def _ask(batched, values, timeout=None):
     def run():
         try:
             inputs = {"x": np.array(values)}
-            outputs = batched.run("double", inputs, None, timeout)
+            outputs = batched.run("double", inputs, None, Waiter(timeout))
             answer.append(outputs["y"].tolist())
         except ServingError as error:
             answer.append(error)
@@ -139,6 +142,69 @@ def test_a_request_that_waited_too_long_is_resource_exhausted(make_batched):
     assert first == [0]
     assert second.code == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "timeout exceeded while waiting" in second.message
+
+
+def test_joined_requests_end_at_their_own_deadlines(make_batched):
+    model, batched = make_batched(
+        max_batch_size=3, batch_timeout_micros=5_000_000, num_batch_threads=1
+    )
+    model.may_run.clear()
+    started = time.monotonic()
+    hurried = [_ask(batched, [n], timeout=0.3) for n in (1, 2)]
+    patient = _ask(batched, [3])
+    for error in _answers(hurried):
+        assert error.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    # Neither waits for the model, which is let go only now.
+    assert 0.3 <= time.monotonic() - started < 5
+    model.may_run.set()
+    assert _answers([patient]) == [[6]]
+    assert [sorted(batch) for batch in model.batches] == [[1, 2, 3]]
+
+
+def test_a_batch_that_all_have_left_is_given_up_and_not_tried_again(
+    make_batched,
+):
+    model, batched = make_batched(
+        max_batch_size=2, batch_timeout_micros=5_000_000, num_batch_threads=1
+    )
+    model.may_run.clear()
+    asked = [_ask(batched, [n], timeout=0.2) for n in (1, 2)]
+    for error in _answers(asked):
+        assert error.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    model.may_run.set()
+    assert _answers([_ask(batched, [3, 4])]) == [[6, 8]]
+    assert [sorted(batch) for batch in model.batches] == [[1, 2], [3, 4]]
+
+
+def test_whoever_has_left_the_queue_is_not_computed(make_batched):
+    model, batched = make_batched(max_batch_size=2, num_batch_threads=1)
+    model.may_run.clear()
+    running = _ask(batched, [0, 0])
+    _wait_for(lambda: batched._queues and not any(batched._queues.values()))
+    waiter = Waiter()
+    gone = threading.Thread(
+        target=lambda: pytest.raises(
+            ServingError,
+            batched.run,
+            *("double", {"x": np.array([1])}, None, waiter),
+        )
+    )
+    gone.start()
+    _wait_for(lambda: any(batched._queues.values()))
+    waiter.leave()
+    gone.join(10)
+    assert not gone.is_alive()
+    staying = _ask(batched, [2, 3])
+    model.may_run.set()
+    assert _answers([running, staying]) == [[0, 0], [4, 6]]
+    assert model.batches == [[0, 0], [2, 3]]
+
+
+def test_a_request_after_the_end_is_unavailable():
+    batched = BatchedModel(_Doubling(), BatchingOptions())
+    batched.close()
+    (refused,) = _answers([_ask(batched, [1])])
+    assert refused.code == grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_spoilt_request_spoils_no_other(make_batched):

@@ -43,12 +43,12 @@ class _Answering:
             1,
         )
 
-    def predict(self, request, timeout_seconds=None):
-        self.timeouts.append(timeout_seconds)
+    def predict(self, request, waiter):
+        self.timeouts.append(waiter.remaining())
         return predict_pb2.PredictResponse()
 
-    def classify(self, request, timeout_seconds=None):
-        self.timeouts.append(timeout_seconds)
+    def classify(self, request, waiter):
+        self.timeouts.append(waiter.remaining())
         return classification_pb2.ClassificationResponse()
 
 
@@ -123,4 +123,5 @@ def test_requests_have_a_deadline(verb, body):
     api = RestApi(predictor, Metrics(), timeout_seconds=7.5)
     status, _, _ = api.answer("POST", f"/v1/models/m:{verb}", body)
     assert status == 200
-    assert predictor.timeouts == [7.5]
+    (timeout,) = predictor.timeouts
+    assert 7 < timeout <= 7.5

@@ -16,8 +16,6 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import grpc_services
-
 pytestmark = pytest.mark.serving
 
 TEXTS = ["What is the capital of France?", "who wrote this", "", "film " * 99]
@@ -99,18 +97,6 @@ def test_status(channel):
     (status,) = stub.GetModelStatus(request, timeout=20).model_version_status
     assert status.version == 1
     assert status.state == status.AVAILABLE
-
-
-def test_health(channel):
-    call = channel.unary_unary(
-        "/grpc.health.v1.Health/Check",
-        request_serializer=grpc_services.HealthCheckRequest.SerializeToString,
-        response_deserializer=grpc_services.HealthCheckResponse.FromString,
-    )
-    assert call(grpc_services.HealthCheckRequest(), timeout=20).status == 1
-    with pytest.raises(grpc.RpcError) as raised:
-        call(grpc_services.HealthCheckRequest(service="absent"), timeout=20)
-    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_rest_predict_by_row(ask, expected):
