@@ -109,17 +109,36 @@ def _texts(arguments):
 
 
 def _credentials(arguments):
+    given = [
+        "--" + name.replace("_", "-")
+        for name in ("root_certificates", "client_key", "client_certificate")
+        if getattr(arguments, name) is not None
+    ]
     if not arguments.tls:
+        if given:
+            raise command_line.UserError(
+                f"`{given[0]}` needs `--tls`: without it texts would be sent "
+                "in plain text."
+            )
         return None
+    # gRPC ends the process where one is missing.
+    if (arguments.client_key is None) != (arguments.client_certificate is None):
+        raise command_line.UserError(
+            "Give both of `--client-key` and `--client-certificate`, or none."
+        )
 
     def content(name):
         path = getattr(arguments, name)
         if path is None:
             return None
+        flag = "--" + name.replace("_", "-")
         try:
-            return pathlib.Path(path).read_bytes()
+            read = pathlib.Path(path).read_bytes()
         except OSError as error:
-            raise command_line.UserError(f"{error}") from error
+            raise command_line.UserError(f"`{flag}`: {error}") from error
+        if b"-----BEGIN" not in read:
+            raise command_line.UserError(f"`{flag} {path}` is no PEM file.")
+        return read
 
     return grpc.ssl_channel_credentials(
         content("root_certificates"),

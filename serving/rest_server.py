@@ -2,16 +2,27 @@
 
 import contextlib
 import http.server
+import io
 import json
 import logging
 import socket
 import threading
 import time
 
-# Seconds after which a connection that says nothing is closed, and how many
-# there may be: each has a thread.
+# Seconds after which a connection that says nothing is closed, and those that
+# a request may take to arrive from its first byte.
 _IDLE_SECONDS = 30
+_ARRIVAL_SECONDS = 60
+
+# Connections at a time, each with a thread. As many more are told that there
+# is no room; beyond that they are closed.
 _MAX_CONNECTIONS = 256
+_NO_ROOM = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 34\r\n"
+    b"Connection: close\r\n\r\n"
+    b'{"error": "Too many connections."}'
+)
 
 # Seconds for which the rest of a refused body is read and dropped.
 _LINGER_SECONDS = 5
@@ -45,6 +56,36 @@ class _UnderWay:
             self._changed.wait_for(lambda: self._count == 0, seconds)
 
 
+class _Arriving(io.RawIOBase):
+    """Reads a connection, whose requests have to arrive in time."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._end = None
+
+    def await_request(self):
+        """Makes the next byte the first of a request."""
+        self._end = None
+
+    def readable(self):
+        """Whether it can be read, see the base class."""
+        return True
+
+    def readinto(self, buffer):
+        """Reads what there is; raises `TimeoutError` if it comes too late."""
+        if self._end is None:
+            seconds = _IDLE_SECONDS
+        else:
+            seconds = self._end - time.monotonic()
+            if seconds <= 0:
+                raise TimeoutError("The request took too long to arrive.")
+        self._connection.settimeout(seconds)
+        size = self._connection.recv_into(buffer)
+        if self._end is None:
+            self._end = time.monotonic() + _ARRIVAL_SECONDS
+        return size
+
+
 class RestServer:
     """Serves a `RestApi` over HTTP/1.1, with or without TLS.
 
@@ -57,20 +98,38 @@ class RestServer:
 
     def __init__(self, api, address, max_bytes, ssl_context=None):
         connections = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        refusals = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._under_way = under_way = _UnderWay()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = _IDLE_SECONDS
+
+            def setup(self):
+                super().setup()
+                self._arriving = _Arriving(self.connection)
+                self.rfile = io.BufferedReader(self._arriving)
+
+            def handle_one_request(self):
+                self._arriving.await_request()
+                super().handle_one_request()
 
             def do_GET(self):
-                self._answer("GET")
+                # A body means nothing here, but the next request is after it.
+                self._with_body("GET")
 
             def do_POST(self):
-                try:
-                    length = int(self.headers.get("Content-Length", ""))
-                except ValueError:
-                    length = -1
+                self._with_body("POST")
+
+            def _length(self):
+                """Bytes of the body; -1 where they are not told."""
+                if "Transfer-Encoding" in self.headers:
+                    return -1
+                without = "0" if self.command == "GET" else ""
+                length = self.headers.get("Content-Length", without)
+                return int(length) if length.isdecimal() else -1
+
+            def _with_body(self, method):
+                length = self._length()
                 if not 0 <= length <= max_bytes:
                     self.close_connection = True
                     status = 411 if length < 0 else 413
@@ -78,8 +137,8 @@ class RestServer:
                         status,
                         f"This server reads bodies of 0 to {max_bytes} bytes.",
                     )
-                    return self._linger()
-                return self._answer("POST", self.rfile.read(length))
+                    return _linger(self.connection)
+                return self._answer(method, self.rfile.read(length))
 
             def _answer(self, method, body=b""):
                 with under_way.request() as counted:
@@ -93,41 +152,48 @@ class RestServer:
                 self._reply(status, "application/json", content)
 
             def _reply(self, status, content_type, content):
+                self.connection.settimeout(_IDLE_SECONDS)
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(content)))
-                if under_way.closed:
+                if under_way.closed or self.close_connection:
                     # Ends the connection here, too.
                     self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(content)
 
-            def _linger(self):
-                """Lets a client that is still sending read its answer.
-
-                Closing with bytes unread resets the connection, and the
-                answer is lost with it (RFC 9112 section 9.6).
-                """
-                end = time.monotonic() + _LINGER_SECONDS
-                with contextlib.suppress(OSError):
-                    self.connection.shutdown(socket.SHUT_WR)
-                    while (seconds := end - time.monotonic()) > 0:
-                        self.connection.settimeout(seconds)
-                        if not self.rfile.read1():
-                            return
-
             def log_message(self, format, *values):
                 logging.debug(format, *values)
 
         class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
             request_queue_size = 128
 
             def process_request(self, request, client_address):
-                if not connections.acquire(blocking=False):
+                free = connections.acquire(blocking=False)
+                if not free and not (
+                    ssl_context is None and refusals.acquire(blocking=False)
+                ):
                     self.shutdown_request(request)
                     return
-                super().process_request(request, client_address)
+                work = self.process_request_thread if free else self.refuse
+                try:
+                    threading.Thread(
+                        target=work, args=(request, client_address), daemon=True
+                    ).start()
+                except RuntimeError:
+                    # No thread, so nobody else gives the place back.
+                    (connections if free else refusals).release()
+                    raise
+
+            def refuse(self, request, client_address):
+                try:
+                    with contextlib.suppress(OSError):
+                        request.settimeout(_LINGER_SECONDS)
+                        request.sendall(_NO_ROOM)
+                        _linger(request)
+                finally:
+                    self.shutdown_request(request)
+                    refusals.release()
 
             def process_request_thread(self, request, client_address):
                 try:
@@ -168,3 +234,18 @@ class RestServer:
         self._thread.join()
         self._server.server_close()
         self._under_way.close(grace_seconds)
+
+
+def _linger(connection):
+    """Lets a client that is still sending read its answer.
+
+    Closing with bytes unread resets the connection, and the answer is lost
+    with it (RFC 9112 section 9.6).
+    """
+    end = time.monotonic() + _LINGER_SECONDS
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (seconds := end - time.monotonic()) > 0:
+            connection.settimeout(seconds)
+            if not connection.recv(65536):
+                return

@@ -213,12 +213,20 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
         (["a", "--batch-size", "0"], "--batch-size"),
         (["a", "--load-test", "1", "--rate", "0"], "--rate"),
         (["a", "--tls", "--root-certificates", "/absent"], "/absent"),
+        (["a", "--tls", "--root-certificates", __file__], "no PEM file"),
+        (["a", "--tls", "--client-key", __file__], "Give both"),
+        (["a", "--tls", "--client-certificate", __file__], "Give both"),
+        (["a", "--root-certificates", __file__], "needs `--tls`"),
+        (["a", "--client-key", __file__], "needs `--tls`"),
+        (["a", "--client-certificate", __file__], "needs `--tls`"),
     ],
 )
 def test_mistakes_are_told(scripted, arguments, message):
     known = ["--target", scripted.target, "--model", "m"]
     with pytest.raises(UserError, match=message):
         command.main([*known, *arguments])
+    # Nothing was sent, least of all in plain text.
+    assert scripted.requests == []
 
 
 def test_a_refusal_is_told(scripted):
