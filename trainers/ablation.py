@@ -19,6 +19,7 @@ from trainers.experiments.command import (
     experiment_parser,
     parse,
     scratch_note,
+    task_notes,
     with_language_model_pinned,
 )
 from trainers.experiments.paper_rows import ROWS
@@ -79,24 +80,20 @@ def main(argv):
     experiment.open(data=task.fingerprint, recipe=dataclasses.asdict(recipe))
 
     from trainers.experiments.cells import Cells
-    from trainers.experiments.ledger import Ledger
 
+    # They know what was trained before, by its content.
     cells = Cells(experiment.directory)
-    results = Ledger(experiment.directory / "results.jsonl")
+    trained = [row for row in rows if not reasons[row.name]]
+    total, number = len(experiment.seeds) * len(trained), 0
     errors = {row.name: [] for row in rows}
     # Seed after seed: a first table of all rows is there soon.
     for seed in experiment.seeds:
-        for row in rows:
-            if reasons[row.name]:
-                continue
-            _log.info("row %s, seed %d", row.name, seed)
-            key = f"{row.name} {seed}"
-            result = results.find(key)
-            if result is None:
-                error = _error(experiment, cells, row, seed)
-                result = {"key": key, "validation_error": error}
-                results.append(result)
-            errors[row.name].append(result["validation_error"])
+        for row in trained:
+            number += 1
+            _log.info(
+                "cell %d of %d: row %s, seed %d", number, total, row.name, seed
+            )
+            errors[row.name].append(_error(experiment, cells, row, seed))
             figures = _write(experiment, rows, errors, reasons)
     figures = _write(experiment, rows, errors, reasons)
     figures["seconds"] = round(time.monotonic() - started, 1)
@@ -170,7 +167,7 @@ def _error(experiment, cells, row, seed):
 
     Or `None`, where training diverged.
     """
-    from trainers.report import Predictions
+    from trainers.experiments.cells import error_of
 
     wanted = _cells_of(experiment, row, seed)
     records = [cells.measure(cell) for cell in wanted]
@@ -178,11 +175,8 @@ def _error(experiment, cells, row, seed):
     if len(errors) == 1 or None in errors:
         # Of two directions that are averaged one may have diverged.
         return None if None in errors else errors[0]
-    task = wanted[0].task
     mean = np.mean([cells.probabilities(record) for record in records], axis=0)
-    return Predictions(
-        "validation", task.validation_texts, task.validation_labels, mean
-    ).error
+    return error_of(wanted[0].task, mean)
 
 
 def _write(experiment, rows, errors, reasons):
@@ -211,7 +205,12 @@ def _write(experiment, rows, errors, reasons):
             **tables.SUMMARY_COLUMNS,
         },
         table,
-        [*_NOTES, VALIDATION_NOTE, scratch_note(experiment)],
+        [
+            *_NOTES,
+            VALIDATION_NOTE,
+            scratch_note(experiment),
+            *task_notes(experiment),
+        ],
     )
     return {
         "dataset": dataset,

@@ -1,6 +1,8 @@
 """How few labels are enough? Validation error over the number of labels.
 
 python -m trainers.learning_curve --dataset imdb --sizes 50,100,200,500,1000
+
+How many texts each cell is measured on is `--validation-fraction` of them.
 """
 
 import dataclasses
@@ -18,18 +20,19 @@ from trainers.experiments.command import (
     experiment_parser,
     parse,
     scratch_note,
+    task_notes,
 )
 
 _NAME = "trainers.learning_curve"
-_EXTENDABLE = ("--seeds",)
+_EXTENDABLE = ("--seeds", "--scratch-sizes")
 _log = logging.getLogger("trainers")
 
-_FROM_SCRATCH = "from-scratch"
+_FROM_SCRATCH, _LINEAR = "from-scratch", "linear"
 METHODS = {
     "supervised": "ULMFiT, supervised",
     "semi-supervised": "ULMFiT, with unlabelled texts",
     _FROM_SCRATCH: "from scratch",
-    "linear": "TF-IDF + linear SVM",
+    _LINEAR: "TF-IDF + linear SVM",
 }
 # Every run is measured on the same texts; seeds vary the rest.
 _SPLIT_SEED = 0
@@ -43,6 +46,12 @@ def parse_arguments(argv):
         default="50,100,200,500,1000",
         metavar="N,...",
         help="numbers of labels",
+    )
+    add(
+        "--scratch-sizes",
+        metavar="N,...",
+        help="numbers of labels of the methods without a pretrained model, "
+        "which may need more for the same error; default: --sizes",
     )
     add(
         "--methods",
@@ -66,12 +75,20 @@ def main(argv):
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     curve = _LearningCurve(experiment)
     experiment.open(data=curve.fingerprint, recipe=curve.recipe_facts)
-    for seed in experiment.seeds:
-        for size in curve.sizes:
-            for method in curve.methods:
-                _log.info("%s, %d labels, seed %d", method, size, seed)
-                curve.measure(method, size, seed)
-                figures = curve.write()
+    cells = [
+        (method, size, seed)
+        for seed in experiment.seeds
+        for size in sorted({*curve.sizes, *curve.scratch_sizes})
+        for method in curve.methods
+        if size in curve.sizes_of(method)
+    ]
+    for number, (method, size, seed) in enumerate(cells, start=1):
+        _log.info(
+            "cell %d of %d: %s, %d labels, seed %d",
+            *(number, len(cells), method, size, seed),
+        )
+        curve.measure(method, size, seed)
+        figures = curve.write()
     figures = curve.write()
     figures["seconds"] = round(time.monotonic() - started, 1)
     command_line.write_json(experiment.directory / "metrics.json", figures)
@@ -92,7 +109,12 @@ class _LearningCurve:
 
         self.experiment = experiment
         settings = experiment.settings
-        self.sizes = _sizes(settings["sizes"])
+        self.sizes = _sizes("--sizes", settings["sizes"])
+        # Runs of earlier releases lack it.
+        others = settings.get("scratch_sizes")
+        self.scratch_sizes = (
+            _sizes("--scratch-sizes", others) if others else self.sizes
+        )
         self.methods = _methods(settings["methods"])
         limit = settings["unlabelled_limit"]
         if limit is not None and limit < 0:
@@ -111,15 +133,23 @@ class _LearningCurve:
             recipe.validation_fraction, _SPLIT_SEED
         )
         self.pool, self.validation_texts, self.validation_labels = split
-        for size in self.sizes:
+        for size in (*self.sizes, *self.scratch_sizes):
             # Raises for a number that the data do not have.
             self.pool.limit_labels(size, 0)
-        if set(self.methods) - {"linear"}:
+        if set(self.methods) - {_LINEAR}:
             # The smallest task has all that can be wrong with a setting.
-            method = next(each for each in self.methods if each != "linear")
-            self._cell(method, self.sizes[0], 0)
+            method = next(each for each in self.methods if each != _LINEAR)
+            self._cell(method, self.sizes_of(method)[0], 0)
         self.cells = Cells(experiment.directory)
-        self.results = Ledger(experiment.directory / "results.jsonl")
+        self.results = Ledger(experiment.directory / "linear.jsonl")
+
+    def sizes_of(self, method):
+        """Returns the numbers of labels that a method is trained with."""
+        return (
+            self.scratch_sizes
+            if method in (_FROM_SCRATCH, _LINEAR)
+            else self.sizes
+        )
 
     @property
     def fingerprint(self):
@@ -137,34 +167,32 @@ class _LearningCurve:
 
     def measure(self, method, size, seed):
         """Trains and measures a cell, unless it was done before."""
-        key = f"{method} {size} {seed}"
-        result = self.results.find(key)
-        if result is None:
-            error = (
-                self._linear_error(size, seed)
-                if method == "linear"
-                else self._trained_error(method, size, seed)
-            )
-            result = {"key": key, "validation_error": error}
-            self.results.append(result)
+        record = (
+            self._linear(size, seed)
+            if method == _LINEAR
+            else self.cells.measure(self._cell(method, size, seed))
+        )
         errors = self.errors.setdefault((method, size), [])
-        errors.append(result["validation_error"])
+        errors.append(record["validation_error"])
 
-    def _trained_error(self, method, size, seed):
-        record = self.cells.measure(self._cell(method, size, seed))
-        return record["validation_error"]
-
-    def _linear_error(self, size, seed):
-        from trainers.experiments.linear import linear_error
+    def _linear(self, size, seed):
+        from trainers.experiments.cells import digest
+        from trainers.experiments.linear import linear_probabilities
+        from trainers.experiments.validation import validation_error
 
         dataset = self._labelled(size, seed)
-        error = linear_error(
-            dataset.train_texts,
-            dataset.train_labels,
-            self.validation_texts,
-            self.validation_labels,
-        )
-        return round(error, 4)
+        texts, labels = dataset.train_texts, dataset.train_labels
+        validation = self.validation_texts, self.validation_labels
+        key = digest(texts, labels, *validation)
+        record = self.results.find(key)
+        if record is None:
+            probabilities = linear_probabilities(
+                texts, labels, validation[0], len(dataset.classes)
+            )
+            error = validation_error(dataset, *validation, probabilities)
+            record = {"key": key, "validation_error": error}
+            self.results.append(record)
+        return record
 
     def _labelled(self, size, seed):
         """The data set with `size` labels; smaller sets lie within larger.
@@ -172,6 +200,9 @@ class _LearningCurve:
         So, with a limit on the texts without a label, all sizes have the same
         texts, and share a language model.
         """
+        if size > self.sizes[-1]:
+            # Of a method that reads no text without a label.
+            return self.pool.limit_labels(size, seed)
         largest = self.pool.limit_labels(self.sizes[-1], seed)
         unlabelled = largest.unlabelled_texts
         if self.limit is not None and self.limit < len(unlabelled):
@@ -236,13 +267,13 @@ class _LearningCurve:
                 **tables.summary(self.errors[method, size]),
             }
             for method in self.methods
-            for size in self.sizes
+            for size in self.sizes_of(method)
             if (method, size) in self.errors
         ]
         curves = {
             METHODS[method]: [
                 (size, self.errors[method, size])
-                for size in self.sizes
+                for size in self.sizes_of(method)
                 if (method, size) in self.errors
             ]
             for method in self.methods
@@ -277,12 +308,8 @@ class _LearningCurve:
         from trainers.experiments.label_efficiency import sentence
         from trainers.experiments.tables import ended
 
-        scratch = [
-            (size, float(np.mean(ended(errors))))
-            for size, errors in curves.get(METHODS[_FROM_SCRATCH], ())
-            if ended(errors)
-        ]
-        if not scratch:
+        scratch = curves.get(METHODS[_FROM_SCRATCH], ())
+        if not any(ended(errors) for _, errors in scratch):
             return []
         # The paper tells it of 100 labels (section 5, "Low-shot learning").
         size = min(self.sizes, key=lambda each: abs(each - 100))
@@ -292,7 +319,7 @@ class _LearningCurve:
                 size,
                 METHODS[_FROM_SCRATCH],
                 scratch,
-                float(np.mean(ended(self.errors[method, size]))),
+                self.errors[method, size],
             )
             for method in ("supervised", "semi-supervised")
             if ended(self.errors.get((method, size), ()))
@@ -316,17 +343,18 @@ class _LearningCurve:
             "Labels that one method matches in another's are interpolated "
             "over the logarithm of their number.",
             scratch_note(self.experiment),
+            *task_notes(self.experiment),
         ]
 
 
-def _sizes(text):
+def _sizes(flag, text):
     try:
         sizes = sorted({int(part) for part in text.split(",") if part})
     except ValueError:
         sizes = []
     if not sizes or sizes[0] < 1:
         raise UserError(
-            "`--sizes` takes numbers of labels, separated by commas, such as "
+            f"`{flag}` takes numbers of labels, separated by commas, such as "
             f"50,100,200. Received: {text}."
         )
     return sizes

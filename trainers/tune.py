@@ -26,6 +26,7 @@ from trainers.experiments.command import (
     Experiment,
     experiment_parser,
     parse,
+    task_notes,
     with_language_model_pinned,
 )
 
@@ -341,6 +342,7 @@ def _summarize(experiment, point, recipe):
             "Best first; what diverged with a seed or more comes last, and "
             "its mean is that of the other seeds. Settings: config.json.",
             VALIDATION_NOTE,
+            *task_notes(experiment),
         ],
     )
     for name in point:

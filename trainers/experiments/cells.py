@@ -13,9 +13,9 @@ import keras
 import numpy as np
 
 from trainers.experiments.ledger import Ledger, locked
+from trainers.experiments.validation import validation_error
 from trainers.preparation import Task
 from trainers.recipes import Recipe
-from trainers.report import Predictions
 from trainers.run_options import RunOptions
 from trainers.stages import (
     fine_tune_classifier,
@@ -49,7 +49,7 @@ class Cell:
     @functools.cached_property
     def key(self) -> str:
         """Str, equal for cells that are trained to the same weights."""
-        return _digest(
+        return digest(
             self.task.fingerprint,
             dataclasses.asdict(self.recipe),
             self.language_model_key,
@@ -64,7 +64,7 @@ class Cell:
             return None
         corpus = self.task.corpus
         first, last = corpus.offsets[[0, -1]]
-        return _digest(
+        return digest(
             corpus.token_ids[first:last],
             corpus.offsets - first,
             dataclasses.asdict(
@@ -171,19 +171,15 @@ class Cells:
             cell.validate,
         )
         weights = {options.direction: weights}
-        predictions = Predictions.of(
-            "validation",
-            trained_classifier(task, recipe, weights, options.seed),
-            task.validation_texts,
-            task.validation_labels,
-        )
-        if not np.isfinite(predictions.probabilities).all():
+        classifier = trained_classifier(task, recipe, weights, options.seed)
+        probabilities = classifier.predict(task.validation_texts)
+        if not np.isfinite(probabilities).all():
             raise FloatingPointError(
                 "The classifier's probabilities are not finite."
             )
         path = self._probabilities(cell.key)
-        _write(path, lambda file: np.save(file, predictions.probabilities))
-        return predictions.error
+        _write(path, lambda file: np.save(file, probabilities))
+        return error_of(task, probabilities)
 
     def _encoder(self, cell):
         """The weights that stage three starts from."""
@@ -204,16 +200,27 @@ class Cells:
             return {name: file[name] for name in file.files}
 
 
-def _digest(*parts):
-    digest = hashlib.sha256()
+def error_of(task, probabilities):
+    """Returns the error in per cent on a task's validation split."""
+    return validation_error(
+        task.dataset,
+        task.validation_texts,
+        task.validation_labels,
+        probabilities,
+    )
+
+
+def digest(*parts):
+    """Returns a short str that differs if parts do, arrays or JSON."""
+    state = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
-            digest.update(np.ascontiguousarray(part).tobytes())
+            state.update(np.ascontiguousarray(part).tobytes())
         else:
-            digest.update(json.dumps(part, sort_keys=True).encode())
+            state.update(json.dumps(part, sort_keys=True).encode())
         # What ends one part does not begin the next.
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
+        state.update(b"\0")
+    return state.hexdigest()[:16]
 
 
 def _remove_states(folder):

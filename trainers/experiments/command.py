@@ -74,8 +74,6 @@ def parse(parser, argv, extendable):
     command_line.refuse_other_flags(parser, argv, extendable)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
-    if arguments.multi_label:
-        parser.error("--multi-label is not for experiments yet")
     # Some of what is compared starts from scratch.
     check_task_flags(parser, arguments, compares=True)
     if arguments.seeds < 1:
@@ -270,6 +268,13 @@ class Experiment:
             len(task.train),
             task.corpus.num_tokens,
         )
+
+
+def task_notes(experiment):
+    """Returns what a table says of how the task's answers are judged."""
+    from trainers.experiments.validation import THRESHOLDS_NOTE
+
+    return [THRESHOLDS_NOTE] if experiment.settings["multi_label"] else []
 
 
 # Of experiments that split a data set anew with each seed.

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from trainers.experiments.tables import ended
+
 
 @dataclasses.dataclass(frozen=True)
 class Equivalent:
@@ -53,12 +55,42 @@ def equivalent_labels(curve, error):
     return Equivalent(math.exp(low + share * (high - low)), "about")
 
 
-def sentence(method, size, other, curve, error):
-    """Says what a method's labels are worth in those of another."""
-    match = equivalent_labels(curve, error)
+def sentence(method, size, other, curve, errors):
+    """Says what a method's labels are worth in those of another.
+
+    Args:
+        method: Str, its name.
+        size: Int, its number of labels.
+        other: Str, the other method's name.
+        curve: List of pairs of a number of labels, rising, and the other
+            method's errors in per cent, one a seed, `None` where it diverged.
+        errors: List of the method's errors at `size`, likewise.
+    """
+    means = [(at, np.mean(ended(each))) for at, each in curve if ended(each)]
+    match = equivalent_labels(means, np.mean(ended(errors)))
     times = match.labels / size
     return (
         f"{method}: {size:,} labels match {match} {other} "
         f"({'' if match.relation == 'about' else match.relation + ' '}"
-        f"{times:.2g} times as many)."
+        f"{times:.2g} times as many{_range(curve, errors)})."
     )
+
+
+def _range(curve, errors):
+    """Says between what the seeds lie, each with its own curve."""
+    matches = []
+    for seed, error in enumerate(errors):
+        of_seed = [
+            (at, each[seed])
+            for at, each in curve
+            if seed < len(each) and each[seed] is not None
+        ]
+        if error is not None and of_seed:
+            matches.append(equivalent_labels(of_seed, error))
+    if len(matches) < 2:
+        return ""
+    matches.sort(key=lambda match: (match.labels, _RELATIONS[match.relation]))
+    return f"; single seeds from {matches[0]} to {matches[-1]} labels"
+
+
+_RELATIONS = {"fewer than": 0, "about": 1, "more than": 2}

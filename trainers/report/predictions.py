@@ -36,13 +36,25 @@ class Predictions:
     @classmethod
     def of(cls, split, classifier, texts, labels) -> "Predictions":
         """Asks a classifier for its answers."""
-        decision = classifier.decision
+        return cls.judged(
+            split,
+            texts,
+            labels,
+            classifier.predict(texts),
+            classifier.decision,
+        )
+
+    @classmethod
+    def judged(
+        cls, split, texts, labels, probabilities, decision
+    ) -> "Predictions":
+        """Returns the answers that a decision makes of probabilities."""
         kind = (
             LabelSetPredictions
             if decision.task_type is TaskType.MULTI_LABEL
             else Predictions
         )
-        return kind(split, texts, labels, classifier.predict(texts), decision)
+        return kind(split, texts, labels, probabilities, decision)
 
     @functools.cached_property
     def answers(self) -> np.ndarray:

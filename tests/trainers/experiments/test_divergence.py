@@ -16,24 +16,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
-def diverging(monkeypatch):
-    """Stages that take no time, and diverge where a function says so."""
-
-    def install(diverges):
-        def fine_tune(task, recipe, encoder, directory, options, model, _):
-            if diverges(recipe, options.seed):
-                raise FloatingPointError("not finite")
-            return models.get_weights(models.classifier_weights(model)), []
-
-        monkeypatch.setattr(
-            cells, "fine_tune_language_model", lambda *_: ({}, [])
-        )
-        monkeypatch.setattr(cells, "fine_tune_classifier", fine_tune)
-
-    return install
-
-
-@pytest.fixture
 def flags(small_table, tmp_path):
     return [
         *("--dataset", str(small_table), "--precision", "float32"),
@@ -47,9 +29,11 @@ def _rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_sweep_records_what_diverges_and_goes_on(flags, tmp_path, diverging):
+def test_a_sweep_records_what_diverges_and_goes_on(
+    flags, tmp_path, fast_stages
+):
     # Three trials in a row diverge, one of them with one seed of two.
-    diverging(
+    fast_stages(
         lambda recipe, seed: (
             recipe.decay_factor > 3 or (recipe.decay_factor, seed) == (2.6, 1)
         )
@@ -77,50 +61,33 @@ def test_a_sweep_records_what_diverges_and_goes_on(flags, tmp_path, diverging):
     assert (tmp_path / "run" / "cells.jsonl").read_text() == before
 
 
-def test_a_sweep_in_which_all_diverges_says_so(flags, tmp_path, diverging):
-    diverging(lambda recipe, seed: True)
+def test_a_sweep_in_which_all_diverges_says_so(flags, tmp_path, fast_stages):
+    fast_stages(lambda recipe, seed: True)
     with pytest.raises(UserError, match="Every trial diverged"):
         tune.main([*flags, "--seeds", "1"])
     assert len(_rows(tmp_path / "run" / "trials.csv")) == 5
 
 
 def test_a_users_mistake_in_a_trial_is_told_as_one(
-    flags, diverging, monkeypatch
+    flags, fast_stages, monkeypatch
 ):
     def mistaken(*_):
         raise UserError("what was wrong")
 
-    diverging(lambda recipe, seed: False)
+    fast_stages()
     monkeypatch.setattr(cells, "fine_tune_classifier", mistaken)
     with pytest.raises(UserError, match="what was wrong"):
         tune.main([*flags, "--seeds", "1"])
 
 
 def test_a_row_of_an_ablation_that_diverges_keeps_its_other_seeds(
-    small_table, tmp_path, diverging, monkeypatch
+    small_table, tiny_language_models, tmp_path, fast_stages
 ):
-    diverging(lambda recipe, seed: recipe.ratio == 1 and seed == 0)
-    # Rows have no model made for them beforehand.
-    original = cells.fine_tune_classifier
-
-    def with_model(task, recipe, encoder, directory, options, _, validate):
-        from trainers.classifier_stage import new_classifier
-
-        model = new_classifier(
-            task.architecture,
-            len(task.tokenizer.vocabulary),
-            len(task.dataset.classes),
-            recipe,
-            options,
-        )
-        return original(
-            task, recipe, encoder, directory, options, model, validate
-        )
-
-    monkeypatch.setattr(cells, "fine_tune_classifier", with_model)
+    fast_stages(lambda recipe, seed: recipe.ratio == 1 and seed == 0)
     ablation.main(
         [
             *("--dataset", str(small_table), "--precision", "float32"),
+            *("--pretrained", str(tiny_language_models)),
             *("--rows", "full+discr,freez+discr+stlr", "--seeds", "2"),
             *("--output", str(tmp_path / "run")),
         ]
@@ -133,7 +100,7 @@ def test_a_row_of_an_ablation_that_diverges_keeps_its_other_seeds(
     assert table["freez+discr+stlr"]["seeds"] == "2"
     notes = (tmp_path / "run" / "ablation.md").read_text()
     assert "have read the validation texts, without their labels" in notes
-    assert "3 layers, 512 hidden and 300 embedding units" in notes
+    assert "1 layers, 8 hidden and 8 embedding units" in notes
     assert "FROM_SCRATCH" in notes
 
 
@@ -178,9 +145,9 @@ def _set_those_given(set_weights):
 
 
 def test_a_failed_trial_of_an_earlier_release_runs_again(
-    flags, tmp_path, diverging
+    flags, tmp_path, fast_stages
 ):
-    diverging(lambda recipe, seed: False)
+    fast_stages()
     tune.main([*flags, "--seeds", "1"])
     run_dir = tmp_path / "run"
     lines = (run_dir / "trials.jsonl").read_text().splitlines()

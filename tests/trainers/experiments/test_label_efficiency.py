@@ -34,11 +34,40 @@ def test_a_rise_by_chance_does_not_undo_what_was_reached():
     assert equivalent_labels(curve, 15.0).labels == pytest.approx(400 * 2**0.5)
 
 
+# The mean of two seeds is `_CURVE`.
+_SEEDS = [(100, [38.0, 42.0]), (200, [30.0, 30.0]), (400, [20.0, 20.0])]
+
+
 def test_the_sentence_says_how_many_times():
-    said = sentence("ULMFiT", 50, "from scratch", _CURVE, 30.0)
+    one = [(size, [error]) for size, error in _CURVE]
+    said = sentence("ULMFiT", 50, "from scratch", one, [30.0])
     assert said == (
         "ULMFiT: 50 labels match about 200 from scratch (4 times as many)."
     )
     assert "more than 400 from scratch (more than 8 times" in sentence(
-        "ULMFiT", 50, "from scratch", _CURVE, 5.0
+        "ULMFiT", 50, "from scratch", one, [5.0]
+    )
+
+
+@pytest.mark.parametrize(
+    "errors, said",
+    [
+        # 40 lies above the first seed's curve, 20 at the end of the second's.
+        pytest.param(
+            [40.0, 20.0], "from fewer than 100 to about 400", id="wide"
+        ),
+        pytest.param([34.0, 19.0], "from about 141 to more than 400", id="end"),
+    ],
+)
+def test_the_sentence_tells_the_range_of_the_seeds(errors, said):
+    words = sentence("ULMFiT", 50, "from scratch", _SEEDS, errors)
+    assert f"; single seeds {said} labels)." in words
+    assert words.startswith("ULMFiT: 50 labels match about ")
+
+
+def test_a_seed_that_diverged_is_left_out_of_the_sentence():
+    curve = [(size, [*errors, None]) for size, errors in _SEEDS]
+    errors = [40.0, 20.0, None]
+    assert sentence("A", 50, "B", curve, errors) == sentence(
+        "A", 50, "B", _SEEDS, errors[:2]
     )

@@ -1,0 +1,136 @@
+"""What experiments train, with stages that take no time."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from trainers import ablation, learning_curve, tune
+from trainers.experiments import paper_rows
+
+# KerasTuner names threads in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_language_models):
+    """Flags of small models."""
+    pretrained = ("--pretrained", str(tiny_language_models))
+    return ("--precision", "float32", *pretrained)
+
+
+def _rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_that_now_means_something_else_is_trained_again(
+    small_table, tiny, tmp_path, fast_stages, monkeypatch
+):
+    trained = fast_stages()
+    output = str(tmp_path / "run")
+    rows = ["--rows", "full,full+discr", "--seeds", "1"]
+    flags = [*tiny, *rows, "--output", output]
+    ablation.main(["--dataset", str(small_table), *flags])
+    assert len(trained) == 2
+    ablation.main(["--resume", output])
+    assert len(trained) == 2
+    changed = [
+        dataclasses.replace(row, changes={**row.changes, "ratio": 7.0})
+        if row.name == "full"
+        else row
+        for row in paper_rows.ROWS
+    ]
+    monkeypatch.setattr(ablation, "ROWS", changed)
+    ablation.main(["--resume", output])
+    assert len(trained) == 3 and trained[-1][0].ratio == 7.0
+
+
+def test_more_labels_from_scratch_than_with_the_method(
+    small_table, tiny, tmp_path, fast_stages
+):
+    trained = fast_stages()
+    output = str(tmp_path / "run")
+    flags = [*tiny, "--seeds", "2", "--output", output]
+    sizes = ["--sizes", "8,20", "--scratch-sizes", "8,40"]
+    figures = learning_curve.main(
+        ["--dataset", str(small_table), *flags, *sizes]
+    )
+    by_method: dict = {}
+    for row in _rows(tmp_path / "run" / "learning_curve.csv"):
+        by_method.setdefault(row["method"], []).append(int(row["labels"]))
+    assert by_method == {
+        "ULMFiT, supervised": [8, 20],
+        "ULMFiT, with unlabelled texts": [8, 20],
+        "from scratch": [8, 40],
+        "TF-IDF + linear SVM": [8, 40],
+    }
+    assert len(trained) == 2 * (2 + 2 + 2)
+    assert all("; single seeds from" in each for each in figures["sentences"])
+    # More of them, later: what was trained is not trained again.
+    more = ["--resume", output, "--scratch-sizes", "8,40,60"]
+    learning_curve.main(more)
+    assert len(trained) == 12 + 2
+    assert {recipe.learning_rate for recipe, _ in trained[12:]} == {0.004}
+
+
+@pytest.fixture(scope="module")
+def tags(tmp_path_factory):
+    """A table of texts with any number of labels."""
+    rng = np.random.default_rng(0)
+    words = {"animal": "dog", "place": "river"}
+    lines = ["text,tags"]
+    for _ in range(120):
+        labels = [name for name in words if rng.random() < 0.4]
+        text = [*rng.choice(["a", "the", "of"], 4), *map(words.get, labels)]
+        lines.append(f"{' '.join(text)},{'|'.join(labels)}")
+    path = tmp_path_factory.mktemp("data") / "tags.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "main, flags, table",
+    [
+        pytest.param(
+            tune.main,
+            ("--oracle", "grid", "--max-trials", "2"),
+            "trials",
+            id="tune",
+        ),
+        pytest.param(
+            ablation.main,
+            ("--rows", "from-scratch,freez+discr+stlr,both"),
+            "ablation",
+            id="ablation",
+        ),
+        pytest.param(
+            learning_curve.main,
+            ("--sizes", "10,30", "--methods", "supervised,linear"),
+            "learning_curve",
+            id="learning_curve",
+        ),
+    ],
+)
+def test_texts_may_have_any_number_of_labels(
+    main, flags, table, tags, tiny, tmp_path, fast_stages
+):
+    fast_stages()
+    run = tmp_path / "run"
+    main(
+        [
+            *("--dataset", str(tags), "--multi-label"),
+            *("--label-column", "tags", "--seeds", "1", *tiny, *flags),
+            *("--output", str(run)),
+        ]
+    )
+    rows = _rows(run / f"{table}.csv")
+    assert rows and all(0 <= float(row["mean"]) <= 100 for row in rows)
+    assert (
+        "threshold of each class is chosen" in (run / f"{table}.md").read_text()
+    )
+    shapes = {
+        np.load(path).shape[1] for path in (run / "probabilities").iterdir()
+    }
+    assert shapes == {2}
