@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import shutil
 
 from serving import command_line
 from serving.command_line import UserError
@@ -14,6 +15,7 @@ __all__ = [
     "UserError",
     "check_output",
     "check_seed",
+    "discard_run",
     "open_run",
     "read_json",
     "record",
@@ -81,6 +83,23 @@ def record(directory, **settings):
     """Adds settings to those that a run folder is resumed with."""
     config = pathlib.Path(directory) / "config.json"
     write_json(config, {**read_json(config), **settings})
+
+
+def discard_run(directory, with_folder):
+    """Removes what a new run has left in its folder.
+
+    Args:
+        directory: `pathlib.Path` of the run folder.
+        with_folder: Bool, whether to remove the folder too; one that was
+            there before, or a link to one, is the user's.
+    """
+    for path in directory.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if with_folder:
+        directory.rmdir()
 
 
 def check_output(output):

@@ -7,10 +7,10 @@ python -m trainers.language_model --generate "The meaning of"
 import argparse
 import dataclasses
 import logging
-import shutil
+import os
 import time
 
-from trainers import command_line
+from trainers import command_line, stable_runs
 from trainers.language_model_arguments import (
     parse_arguments,
     recipe_of,
@@ -19,10 +19,8 @@ from trainers.language_model_arguments import (
 
 _NAME = "trainers.language_model"
 _log = logging.getLogger("trainers")
-_ADVICE = (
-    "Leave `--max-steps` out to continue the run as it was started, or start "
-    "a new run from its language model with `--pretrained`."
-)
+# `models.generate` takes no more.
+_MOST_WORDS = 10**6
 
 
 def main(argv):
@@ -35,12 +33,16 @@ def main(argv):
             _NAME, None, arguments.resume, None
         )
         if "max_steps" in given:
-            _check_change(directory, {**given, **saved}, given["max_steps"])
+            stable_runs.check_change(
+                directory, {**given, **saved}, given["max_steps"]
+            )
         settings = {**given, **saved}
     else:
         settings = {**given, **dataclasses.asdict(recipe_of(given))}
         command_line.check_output(arguments.output)
         _check_settings(arguments)
+        settings |= {**_absolute_paths(arguments), "arguments": argv}
+        is_new_folder = not os.path.exists(arguments.output)
         directory, settings = command_line.open_run(
             _NAME, arguments.output, None, settings
         )
@@ -52,7 +54,7 @@ def main(argv):
     except command_line.USER_ERRORS:
         # The corrected command shall find its folder free.
         if arguments.resume is None and not (directory / "training").exists():
-            shutil.rmtree(directory)
+            command_line.discard_run(directory, is_new_folder)
         raise
 
 
@@ -68,10 +70,10 @@ def _train(settings, directory, max_steps):
 
     from trainers.corpus_text import prepare_corpus
     from trainers.run_options import RunOptions
-    from ulmfit_tf import models, pretrained
+    from ulmfit_tf import models, pretrained, training
 
     recipe = recipe_of(vars(settings))
-    options = RunOptions.from_settings(settings)
+    options = RunOptions.of_run(settings, directory)
     start = _load_pretrained(settings)
     corpus = prepare_corpus(settings, recipe, start, directory)
     architecture = (
@@ -101,25 +103,39 @@ def _train(settings, directory, max_steps):
             )
         ]
     else:
-        from trainers.language_model_stage import train_language_model
+        from trainers.language_model_card import model_card
+        from trainers.language_model_stage import (
+            language_model_streams,
+            train_language_model,
+        )
 
+        parts = (corpus.train, corpus.validation)
+        state = directory / "training" / "training_state.npz"
         if max_steps is not None:
-            recipe = _with_max_steps(
-                directory,
-                recipe,
-                max_steps,
-                corpus.train,
-                corpus.validation,
-                options,
+            recipe = stable_runs.with_max_steps(
+                directory, recipe, max_steps, *parts, options
             )
+        elif not state.exists():
+            stable_runs.check_warm_up(recipe, *parts, options)
         weights, records = train_language_model(
             *task, corpus.validation, recipe, directory / "training", options
         )
         model_directory = directory / settings.direction
         if not model_directory.exists():
-            pretrained.PretrainedLanguageModel(
+            model = pretrained.PretrainedLanguageModel(
                 architecture, settings.direction, corpus.tokenizer, weights
-            ).save_to_preset(model_directory)
+            )
+            stream, _ = language_model_streams(*parts, recipe, options)
+            tokens = (
+                training.saved_step(state),
+                corpus.train.num_tokens / stream.steps_per_epoch,
+            )
+            card = model_card(
+                settings, recipe, model, corpus, options, tokens, records
+            )
+            model.save_to_preset(
+                model_directory, card, settings.stored_precision
+            )
         best = min(record["val_perplexity"] for record in records)
         figures |= {
             "validation_perplexity": round(best, 3),
@@ -138,6 +154,11 @@ def _train(settings, directory, max_steps):
 def _generate(settings):
     """Continues a text; the result is in reading order."""
     command_line.check_seed(settings.seed)
+    if not 1 <= settings.num_words <= _MOST_WORDS:
+        raise command_line.UserError(
+            f"`--num-words` must lie between 1 and {_MOST_WORDS}. Received: "
+            f"{settings.num_words}."
+        )
     from ulmfit_tf import models
 
     settings.pretrained = settings.pretrained or ["compact"]
@@ -162,61 +183,6 @@ def _generate(settings):
     }
 
 
-def _check_change(directory, settings, max_steps):
-    """Raises `UserError` if a run cannot be given other `max_steps`."""
-    # Checks the range.
-    recipe = dataclasses.replace(recipe_of(settings), max_steps=max_steps)
-    if recipe.schedule != "stable":
-        raise command_line.UserError(
-            "`--max-steps` beside `--resume` needs a run of `--schedule "
-            f"stable`. This one has `{recipe.schedule}`, whose rates up to "
-            f"here would have been others. {_ADVICE}"
-        )
-    if (directory / "metrics.json").exists():
-        raise command_line.UserError(
-            f"`--max-steps {max_steps}`: the run is finished, and its rate "
-            f"has fallen. {_ADVICE}"
-        )
-
-
-def _with_max_steps(directory, recipe, max_steps, *parts):
-    """Gives a run other `max_steps`, which must not change steps done."""
-    from trainers.language_model_stage import stable_until
-    from ulmfit_tf import training
-
-    state = directory / "training" / "training_state.npz"
-    done = training.saved_step(state) if state.exists() else 0
-    changed = dataclasses.replace(recipe, max_steps=max_steps)
-    for each, name in ((recipe, "as it was started"), (changed, "changed so")):
-        falls = stable_until(each, *parts)
-        if done > falls:
-            raise command_line.UserError(
-                f"`--max-steps {max_steps}`: the run is at step {done}; "
-                f"{name}, its rate falls from step {falls} on. {_ADVICE}"
-            )
-    if max_steps:
-        _check_epochs(changed, max_steps, *parts)
-    config = directory / "config.json"
-    command_line.write_json(
-        config, {**command_line.read_json(config), "max_steps": max_steps}
-    )
-    return changed
-
-
-def _check_epochs(recipe, max_steps, train, validation, options):
-    """Raises if a run's epochs end before the steps asked for."""
-    from trainers.language_model_stage import language_model_streams
-
-    stream, _ = language_model_streams(train, validation, recipe, options)
-    steps = recipe.epochs * stream.steps_per_epoch
-    if max_steps > steps:
-        raise command_line.UserError(
-            f"`--max-steps {max_steps}`: the run was started with `--epochs "
-            f"{recipe.epochs}`, which are {steps} steps. Give at most as "
-            f"many. {_ADVICE}"
-        )
-
-
 def _check_settings(settings):
     """Raises `UserError` or `DataError` before a run folder is made."""
     command_line.check_seed(settings.seed)
@@ -234,6 +200,27 @@ def _check_settings(settings):
             f"Received: {settings.preset}."
         )
     _load_pretrained(settings)
+
+
+def _absolute_paths(settings):
+    """The settings that name files, so that any folder can be resumed from."""
+    from ulmfit_tf import data, pretrained
+
+    def absolute(path):
+        return os.path.abspath(os.path.expanduser(path))
+
+    paths = {}
+    if settings.corpus not in data.CORPORA:
+        paths["corpus"] = absolute(settings.corpus)
+    if settings.data_dir is not None:
+        paths["data_dir"] = absolute(settings.data_dir)
+    if settings.pretrained:
+        shipped = pretrained.shipped_models()
+        paths["pretrained"] = [
+            name if name in shipped else absolute(name)
+            for name in settings.pretrained
+        ]
+    return paths
 
 
 def _load_pretrained(settings):

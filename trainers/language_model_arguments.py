@@ -12,7 +12,13 @@ from trainers.language_model_recipe import (
 )
 from trainers.recipe_flags import add_field_flags
 
-_SEARCH = ("search", "temperature", "top_k", "top_p", "beam_size")
+_SEARCHES_OF = {
+    "temperature": ("top-k", "nucleus"),
+    "top_k": ("top-k",),
+    "top_p": ("nucleus",),
+    "beam_size": ("beam",),
+}
+_SEARCH = ("search", *_SEARCHES_OF)
 # What a text is continued with, and a model trained.
 _ALSO_OF_TRAINING = {"--pretrained", "--direction", "--seed"}
 
@@ -60,6 +66,13 @@ def parse_arguments(argv):
     add("--validation-fraction", type=float, default=0.005)
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add(
+        "--stored-precision",
+        default="float32",
+        choices=("float32", "float16", "int8"),
+        help="of the weights of the finished model: a half and a quarter of "
+        "the space; `trainers.perplexity` measures what it costs",
+    )
     add("--seed", type=int, default=0)
     add(
         "--checkpoint-seconds",
@@ -143,6 +156,17 @@ def _generation_flags():
     return {"--generate", "--num-words", *searching, *_ALSO_OF_TRAINING}
 
 
+def _check_search(parser, arguments):
+    """Ends if a flag is none of the search's."""
+    search = getattr(arguments, "search", "nucleus")
+    for name, searches in _SEARCHES_OF.items():
+        if name in arguments and search not in searches:
+            parser.error(
+                f"--{name.replace('_', '-')} is only for --search "
+                f"{' or '.join(searches)}"
+            )
+
+
 def _check_combination(parser, arguments, argv):
     given = {word.split("=")[0] for word in argv if word.startswith("--")}
     if arguments.generate is not None:
@@ -151,6 +175,7 @@ def _check_combination(parser, arguments, argv):
         others = ", ".join(sorted(given - _generation_flags()))
         if others:
             parser.error(f"--generate trains nothing; leave out {others}")
+        _check_search(parser, arguments)
         return
     useless = given & (_generation_flags() - _ALSO_OF_TRAINING)
     if useless:

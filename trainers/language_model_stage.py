@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 
+from trainers.finite_loss import FiniteLoss
 from trainers.optimizers import group_optimizers, schedule
 from trainers.progress import GroupRates, Progress, Throughput
 from trainers.samples import SampleTexts
@@ -15,7 +16,7 @@ from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
 _log = logging.getLogger("trainers")
 # Of a stable schedule: the same whatever the number of steps.
-_WARM_UP_STEPS = 200
+WARM_UP_STEPS = 200
 
 
 def train_language_model(
@@ -46,6 +47,10 @@ def train_language_model(
 
     Returns:
         `(weights, records)`: dict of arrays, and the logs of each epoch.
+
+    Raises:
+        FloatingPointError: If a loss is not finite. The best weights before
+            and the last training state stay in `directory`.
     """
     directory = pathlib.Path(directory)
     stream, evaluation = language_model_streams(
@@ -61,7 +66,7 @@ def train_language_model(
             total_steps,
             recipe.cut_frac,
             recipe.ratio,
-            stable_warm_up=_WARM_UP_STEPS,
+            stable_warm_up=WARM_UP_STEPS,
         )
 
     state = training.TrainingState(
@@ -95,7 +100,11 @@ def train_language_model(
             patience=None,
         )
         samples = SampleTexts(
-            tokenizer, options.backward, state, directory / "logs" / "train"
+            tokenizer,
+            options.backward,
+            state,
+            directory / "logs" / "train",
+            averaging,
         )
         callbacks += [best, samples]
         fit = {
@@ -103,6 +112,10 @@ def train_language_model(
             "validation_steps": evaluation.steps_per_epoch,
         }
     tokens = train_corpus.num_tokens / stream.steps_per_epoch
+    remedy = (
+        f"Lower the learning rate ({recipe.learning_rate}) or use "
+        f"`--precision float32`. What was learned before is in `{directory}`."
+    )
     records = training.resumable_fit(
         model,
         stream.dataset,
@@ -110,6 +123,7 @@ def train_language_model(
         reports,
         state,
         callbacks=[
+            FiniteLoss(state, remedy),
             *callbacks,
             GroupRates(optimizers, state, directory / "logs" / "train"),
             Progress(
@@ -129,9 +143,7 @@ def train_language_model(
     arrays = models.get_weights(variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FloatingPointError(
-            "The language model's weights are no longer finite. Lower the "
-            f"learning rate ({recipe.learning_rate}) or use "
-            "`--precision float32`."
+            f"The language model's weights are no longer finite. {remedy}"
         )
     return arrays, records
 

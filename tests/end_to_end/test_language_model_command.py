@@ -115,7 +115,7 @@ def test_a_model_of_ones_own_generates(trained):
     "arguments, message",
     [
         (["--search", "best"], "greedy"),
-        (["--beam-size", "0"], "beam_size"),
+        (["--search", "beam", "--beam-size", "0"], "beam_size"),
         (["--seed", "-1"], "--seed"),
         (["--direction", "forward"], "no pretrained forward"),
     ],

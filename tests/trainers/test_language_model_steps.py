@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import command_line, language_model
+from trainers import command_line, stable_runs
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import stable_until
 from trainers.run_options import RunOptions
@@ -55,7 +55,7 @@ def run_at(tmp_path):
 
 
 def change(directory, max_steps):
-    return language_model._with_max_steps(
+    return stable_runs.with_max_steps(
         directory, RECIPE, max_steps, TRAIN, VALIDATION, OPTIONS
     )
 
@@ -87,3 +87,15 @@ def test_a_run_whose_rate_has_fallen_may_not(run_at, step, max_steps, expected):
     with pytest.raises(command_line.UserError, match=expected):
         change(directory, max_steps)
     assert (directory / "config.json").read_bytes() == before
+
+
+def test_a_new_run_must_be_longer_than_its_warm_up():
+    """Its rate would fall before it has risen, and never be the one given."""
+    parts = (TRAIN, VALIDATION, OPTIONS)
+    # Of 200 steps the last 40 lower the rate.
+    with pytest.raises(command_line.UserError, match="from step 160 on"):
+        stable_runs.check_warm_up(RECIPE, *parts)
+    longer = dataclasses.replace(RECIPE, epochs=7)
+    stable_runs.check_warm_up(longer, *parts)
+    other = dataclasses.replace(RECIPE, schedule="slanted")
+    stable_runs.check_warm_up(other, *parts)

@@ -6,6 +6,7 @@ from ulmfit_tf.pretrained.inference import document_probabilities
 from ulmfit_tf.pretrained.language_model_files import (
     PretrainedLanguageModel,
     load_pretrained,
+    shipped_models,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "TrainedClassifier",
     "document_probabilities",
     "load_pretrained",
+    "shipped_models",
 ]

@@ -133,14 +133,19 @@ def load_pretrained(names, direction="forward"):
             return PretrainedLanguageModel(
                 architecture, direction, tokenizer, weights
             )
-    shipped = sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
     raise ValueError(
         f"There is no pretrained {direction} language model in "
         f"{', '.join(map(str, names))}. Found: {', '.join(found) or 'none'}. "
-        f"Expected: the name of a shipped model ({', '.join(shipped)}) or a "
-        "directory that `python -m trainers.language_model` wrote. To train "
-        "without one, pass `--pretrained none`."
+        "Expected: the name of a shipped model "
+        f"({', '.join(shipped_models())}) or a directory that `python -m "
+        "trainers.language_model` wrote. To train without one, pass "
+        "`--pretrained none`."
     )
+
+
+def shipped_models():
+    """Returns the names of the models that come with this package."""
+    return sorted(path.name for path in _SHIPPED.glob("*") if path.is_dir())
 
 
 def _candidates(names):

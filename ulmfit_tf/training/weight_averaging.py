@@ -1,5 +1,7 @@
 """Averages of the weights over training steps, evaluated and exported."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -62,6 +64,15 @@ class WeightAveraging(keras.callbacks.Callback):
         for name, average in self.averages.items():
             step = weight * (self.variables[name] - average)
             average.assign(average + step)
+
+    @contextlib.contextmanager
+    def swapped_in(self):
+        """Puts the averages in the weights' place, as for an evaluation."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
 
     def on_test_begin(self, logs=None):
         if not self.averaged_steps:

@@ -1,0 +1,37 @@
+"""Training that has diverged is stopped at once."""
+
+import math
+
+import keras
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops training at the first loss that is not a finite number.
+
+    Make it the first callback: what the others keep on disk is then from
+    before.
+
+    Args:
+        state: `TrainingState`, which knows the step.
+        remedy: Str, what the user can do about it.
+    """
+
+    def __init__(self, state, remedy):
+        super().__init__()
+        self.state = state
+        self.remedy = remedy
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The mean since the epoch began: once not finite, always.
+        self._check("loss", logs, self.state.step + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("val_loss", logs, self.state.step)
+
+    def _check(self, name, logs, step):
+        value = float((logs or {}).get(name, 0.0))
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"`{name}` is {value} at step {step}: the training has "
+                f"diverged and was stopped. {self.remedy}"
+            )
