@@ -15,7 +15,7 @@ import pytest
 
 from ulmfit_tf import models, text
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.pretrained import fastai_format, load_pretrained
+from ulmfit_tf.pretrained import fastai_format, import_fastai, load_pretrained
 from ulmfit_tf.pretrained.fastai_vocabulary import read_words
 from ulmfit_tf.pretrained.import_fastai import import_files, main
 from ulmfit_tf.pretrained.torch_reader import TorchFile
@@ -166,6 +166,32 @@ def test_an_archive_that_inflates_without_end(tmp_path):
     path = tar_with(tmp_path / "fwd.tgz", members)
     assert os.path.getsize(path) < 1 << 15
     with pytest.raises(DataError, match="larger than"):
+        import_files([path], tmp_path / "model")
+
+
+def test_of_many_files_none_is_copied(tmp_path, monkeypatch):
+    """Each of them inflates from next to nothing."""
+    members = {"itos.pkl": golden_bytes("v2_itos.pkl")}
+    members |= {f"{number}.pth": bytes(1 << 20) for number in range(40)}
+    path = tar_with(tmp_path / "fwd.tgz", members)
+    copied = []
+    copy = import_fastai._copy
+
+    def spy(content, name, stack):
+        copied.append(name)
+        return copy(content, name, stack)
+
+    monkeypatch.setattr(import_fastai, "_copy", spy)
+    with pytest.raises(DataError, match="found .*0.pth, .*1.pth"):
+        import_files([path], tmp_path / "model")
+    assert copied == ["itos.pkl", "0.pth"]
+
+
+def test_weights_of_too_large_a_size_are_not_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(import_fastai, "_LARGEST_WEIGHTS", 1 << 20)
+    monkeypatch.setattr(import_fastai, "_copy", None)
+    path = tar_with(tmp_path / "fwd.tgz", {"a.pth": bytes((1 << 20) + 1)})
+    with pytest.raises(DataError, match="`a.pth` is larger than 1,048,576"):
         import_files([path], tmp_path / "model")
 
 

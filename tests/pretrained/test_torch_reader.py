@@ -88,6 +88,31 @@ def tensor(storage=None, offset=0, shape=(2, 3), strides=(3, 1), name="w"):
     )
 
 
+def test_bfloat16():
+    # Sign, exponent and seven bits of each: the upper halves of float32.
+    values = np.array([1.0, -2.5, 0.15625, 1e30, 0.0, -0.0], "<f4")
+    halves = values.view("<u4") >> 16
+    content = zip_with(
+        tensor((b"ctorch\nBFloat16Storage\n", "0", 6)),
+        halves.astype("<u2").tobytes(),
+    )
+    expected = (halves << 16).astype("<u4").view("<f4").reshape(2, 3)
+    np.testing.assert_array_equal(read_all(content)["w"], expected)
+
+
+def test_tensors_that_share_a_storage_do_not_outgrow_the_file():
+    data = np.arange(6000, dtype="<f4").tobytes()
+    index = tensor((b"ctorch\nFloatStorage\n", "0", 6000), 0, (6000,), (1,))
+    file = open_bytes(zip_with(index, data))
+    (shared,) = file.state_dict().values()
+    # A tied embedding has three names.
+    for _ in range(3):
+        np.testing.assert_array_equal(file.read(shared), np.arange(6000))
+    with pytest.raises(DataError, match="larger than the file"):
+        for _ in range(200):
+            file.read(shared)
+
+
 def test_views_of_a_storage():
     data = np.arange(6, dtype="<f4").tobytes()
     for offset, shape, strides, expected in [

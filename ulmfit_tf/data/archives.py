@@ -9,9 +9,31 @@ from typing import IO
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import open_binary
 
+# Of a member's long name and other attributes, which `tarfile` reads whole.
+_LARGEST_HEADER = 1 << 20
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose headers take little memory."""
+
+    def _proc_member(self, archive):
+        if self.type in _HEADERS and self.size > _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            # The list of its parts has no bound.
+            raise tarfile.ReadError("a sparse file")
+        return super()._proc_member(archive)
+
 
 def read_members(
-    path: Path, wanted: re.Pattern[str]
+    path: Path, wanted: re.Pattern[str], largest: int | None = None
 ) -> Iterator[tuple[str, IO[bytes]]]:
     """Streams the wanted files of a tar archive, in the archive's order.
 
@@ -21,22 +43,26 @@ def read_members(
     Args:
         path: A tar archive, plain or compressed.
         wanted: Pattern of the whole names of the wanted members.
+        largest: Bytes that a wanted member may have.
 
     Yields:
         The member's name and its content as a binary file.
 
     Raises:
-        DataError: If the archive is damaged or cut short, or has a member
-            that would be extracted outside of its folder.
+        DataError: If the archive is damaged or cut short, has a member that
+            would be extracted outside of its folder, or a wanted one that is
+            too large.
     """
     try:
         # Not left to `tarfile`: it takes a compressed stream that ends early
         # between two members for the end of the archive.
         with (
             open_binary(path) as file,
-            tarfile.open(fileobj=file, mode="r|") as archive,
+            tarfile.open(fileobj=file, mode="r|", tarinfo=_Member) as archive,
         ):
-            for member in archive:
+            while (member := archive.next()) is not None:
+                # Which `tarfile` would keep, however many there are.
+                archive.members.clear()
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise DataError(
@@ -46,10 +72,16 @@ def read_members(
                         "Delete it and fetch the official archive."
                     )
                 if member.isfile() and wanted.fullmatch(member.name):
+                    if largest is not None and member.size > largest:
+                        raise DataError(
+                            f"`{path}`: `{member.name[:100]}` is larger than "
+                            f"{largest:,} bytes, more than any such file. "
+                            "Fetch the archive from its original source."
+                        )
                     content = archive.extractfile(member)
                     if content is not None:
                         yield member.name, content
-    except tarfile.TarError as error:
+    except (tarfile.TarError, RecursionError) as error:
         raise DataError(
             f"`{path}` is damaged or cut short. Expected: a complete tar "
             f"archive. Received: {error}. Delete it and fetch it again."

@@ -30,7 +30,9 @@ _WEIGHTS = (".pth", ".pt", ".h5")
 # macOS adds `._NAME` files; they hold nothing of the model.
 _MEMBERS = re.compile(r"(?:.*/)?(?!\._)[^/]*\.(?:pth|pt|h5|pkl)")
 # A 60,000-word model of 1,152 units with its optimizer's state is 0.6 GB.
-_LARGEST_WEIGHTS = 4 << 30
+_LARGEST_WEIGHTS = 2 << 30
+# Of files of which there should be one.
+_MOST_NAMED = 5
 
 _CARD = """# {name}, {direction}
 
@@ -158,9 +160,7 @@ def _open_files(paths, stack):
                 "(.pth) and the vocabulary (.pkl)."
             )
         if name.endswith(_ARCHIVES):
-            for member, file in _read_archive(path, stack):
-                name = f"{path.name}:{member}"
-                found[_kind(member)].append((name, file))
+            _read_archive(path, found, stack)
         elif kind := _kind(name):
             file = stack.enter_context(open_binary(path))
             if kind == "vocabulary":
@@ -181,11 +181,16 @@ def _open_files(paths, stack):
     return found["weights"][0], found["vocabulary"][0]
 
 
-def _read_archive(path, stack):
-    """Yields the names and contents of an archive's files of a model."""
+def _read_archive(path, found, stack):
+    """Adds the names and contents of an archive's files to those found."""
     try:
-        for member, content in read_members(path, _MEMBERS):
-            yield member, _copy(content, member, stack)
+        for member, content in read_members(path, _MEMBERS, _LARGEST_WEIGHTS):
+            files = found[_kind(member)]
+            # Of each kind one is copied; a second one is only named.
+            file = None if files else _copy(content, member, stack)
+            files.append((f"{path.name}:{member}", file))
+            if len(files) > _MOST_NAMED:
+                return
     except (EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
         raise DataError(
             f"`{path}` is damaged or cut short: {error}. Delete it and fetch "

@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 
+import ml_dtypes
 import numpy as np
 
 from ulmfit_tf.data.errors import DataError
@@ -22,6 +23,7 @@ _DTYPES = {
     "torch.FloatStorage": "<f4",
     "torch.DoubleStorage": "<f8",
     "torch.HalfStorage": "<f2",
+    "torch.BFloat16Storage": ml_dtypes.bfloat16,
     "torch.LongStorage": "<i8",
     "torch.IntStorage": "<i4",
     "torch.ShortStorage": "<i2",
@@ -29,6 +31,10 @@ _DTYPES = {
     "torch.ByteStorage": "|u1",
     "torch.BoolStorage": "|b1",
 }
+_FLOATS = {np.dtype(each) for each in ("<f4", "<f8", "<f2", ml_dtypes.bfloat16)}
+# Tied weights are one storage under three names, with an old recurrent kernel
+# beside each new one; more is no language model's.
+_MOST_READ = 4
 _TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 _PARAMETER = "torch._utils._rebuild_parameter"
 # Of optimizers, whose state lies beside the weights. Never looked at.
@@ -83,6 +89,7 @@ class TorchFile:
         self._file = file
         self._where = where
         self._length = file.seek(0, os.SEEK_END)
+        self._read_bytes = 0
         file.seek(0)
         if file.read(4) == b"PK\x03\x04":
             self._content, self._locate = self._open_zip()
@@ -107,19 +114,28 @@ class TorchFile:
     def read(self, tensor):
         """Returns the values of a `StoredTensor` as a float32 array."""
         storage = tensor.storage
-        if storage.dtype.kind != "f":
+        if storage.dtype not in _FLOATS:
             raise self._damaged(f"its weights are of type {storage.dtype}")
-        start = self._locate(storage)
-        self._file.seek(start)
-        content = self._file.read(storage.size * storage.dtype.itemsize)
-        flat = np.frombuffer(content, storage.dtype)
-        if len(flat) != storage.size:
-            raise self._damaged("a tensor ends early")
+        itemsize = storage.dtype.itemsize
+        # Tensors may share a storage, and a small file so become a large one.
+        self._read_bytes += math.prod(tensor.shape) * itemsize
+        if self._read_bytes > _MOST_READ * self._length:
+            raise self._damaged("its tensors are larger than the file")
         # Checked in `_stored_tensor` to lie inside of the storage.
+        extent = 0
+        if math.prod(tensor.shape):
+            extent = 1 + sum(
+                (n - 1) * stride
+                for n, stride in zip(tensor.shape, tensor.strides, strict=True)
+            )
+        self._file.seek(self._locate(storage) + tensor.offset * itemsize)
+        content = self._file.read(extent * itemsize)
+        if len(content) != extent * itemsize:
+            raise self._damaged("a tensor ends early")
         view = np.lib.stride_tricks.as_strided(
-            flat[tensor.offset :],
+            np.frombuffer(content, storage.dtype),
             tensor.shape,
-            [stride * flat.itemsize for stride in tensor.strides],
+            [stride * itemsize for stride in tensor.strides],
             writeable=False,
         )
         return view.astype("float32")
