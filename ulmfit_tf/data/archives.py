@@ -62,7 +62,7 @@ def read_members(
         ):
             while (member := archive.next()) is not None:
                 # Which `tarfile` would keep, however many there are.
-                archive.members.clear()
+                archive.members.clear()  # type: ignore[attr-defined]
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise DataError(

@@ -164,7 +164,7 @@ def _fingerprint(path):
 def _one_form_each(paths):
     """Keeps, of a file's plain and compressed forms, the first of these."""
     forms = ["", *COMPRESSIONS]
-    best: dict[Path, tuple[int, Path]] = {}
+    best = {}
     for path in paths:
         compressed = path.suffix.lower() in COMPRESSIONS
         stem = path.with_suffix("") if compressed else path
