@@ -1,5 +1,6 @@
 """Fine-tuning of a classifier (stage three)."""
 
+import itertools
 import logging
 import pathlib
 
@@ -123,6 +124,7 @@ def train_classifier(
             state,
             recipe.epochs * batches.steps_per_epoch,
             batches.dataset,
+            changes=_changes(stages, batches.steps_per_epoch),
         ),
         keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
     ]
@@ -168,3 +170,9 @@ def train_classifier(
             "float32`, and start a new run."
         )
     return arrays, records
+
+
+def _changes(stages, steps_per_epoch):
+    """Returns the steps from which on other groups are trained."""
+    epochs = itertools.accumulate(stage.epochs for stage in stages[:-1])
+    return [epoch * steps_per_epoch for epoch in epochs]

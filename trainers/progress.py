@@ -22,10 +22,18 @@ class Progress(keras.callbacks.Callback):
         batches: Callable from a step to the data set that starts there, to
             tell how long a step's batch takes to make.
         tokens_per_step: Optional float; logs tokens a second.
+        changes: Iterable of ints, the steps from which on other layers are
+            trained, at another pace.
     """
 
     def __init__(
-        self, stage, state, total_steps, batches, tokens_per_step=None
+        self,
+        stage,
+        state,
+        total_steps,
+        batches,
+        tokens_per_step=None,
+        changes=(),
     ):
         super().__init__()
         self.stage = stage
@@ -33,23 +41,31 @@ class Progress(keras.callbacks.Callback):
         self.total_steps = total_steps
         self.batches = batches
         self.tokens_per_step = tokens_per_step
+        self.changes = frozenset(changes)
         self._batch_seconds = None
 
     def on_train_begin(self, logs=None):
         self._since = self._logged_at = time.monotonic()
-        # The state counts a step after this callback has seen it.
-        self._first_step = self.state.step
+        # Steps whose time is known since layers were last changed.
+        self._timed = None
         if self._batch_seconds is None:
             self._batch_seconds = seconds_a_batch(self.batches(self.state.step))
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        if self.state.step == self._first_step:
+        # The state counts a step after this callback has seen it.
+        if self._timed is None or self.state.step in self.changes:
             # The first step traces the graph: it says nothing of the rest.
-            self._since = now
+            self._since, self._timed = now, 0
+        else:
+            self._timed += 1
         if now - self._logged_at > _INTERVAL:
             self._logged_at = now
-            self._log(now, [], logs)
+            epochs = self.total_steps // self.state.steps_per_epoch
+            self._log(now, [f"epoch {self._epoch + 1} of {epochs}"], logs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
         self._logged_at = time.monotonic()
@@ -58,14 +74,16 @@ class Progress(keras.callbacks.Callback):
     def _log(self, now, event, logs):
         step = self.state.step
         parts = [f"step {step}/{self.total_steps}"]
-        if step > self._first_step:
-            pace = (now - self._since) / (step - self._first_step)
+        if self._timed:
+            pace = (now - self._since) / self._timed
             if self.tokens_per_step:
                 parts.append(f"{self.tokens_per_step / pace:,.0f} tokens/s")
             # Made while the step before is computed, so hidden below 100 %.
             parts.append(f"input {100 * self._batch_seconds / pace:.1f} %")
             minutes = pace * (self.total_steps - step) / 60
-            parts.append(f"{minutes:.1f} min left")
+            # More layers take longer: of them there is no pace yet.
+            bound = "at least " if step < max(self.changes, default=0) else ""
+            parts.append(f"{bound}{minutes:.1f} min left")
         figures = [
             f"{name} {value:.4g}"
             for name, value in (logs or {}).items()

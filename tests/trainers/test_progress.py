@@ -2,12 +2,14 @@
 
 import logging
 import time
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainers import progress
 from trainers.progress import Progress, seconds_a_batch
 from ulmfit_tf.training import TrainingState, resumable_fit
 
@@ -30,6 +32,33 @@ def test_the_time_of_a_batch_is_that_of_its_making():
 
 def test_a_data_set_that_ends_early_is_timed_as_far_as_it_goes():
     assert seconds_a_batch(slow_batches().take(2)) > SLOW
+
+
+def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
+    """Two cheap epochs of ten steps, then two that take ten times as long."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "seconds_a_batch", lambda batches: 0.0)
+    state = types.SimpleNamespace(step=0, steps_per_epoch=10)
+    lines = Progress("stage", state, 40, lambda step: None, changes=[20])
+    caplog.set_level(logging.INFO, "trainers")
+    lines.on_train_begin()
+    for epoch in range(4):
+        lines.on_epoch_begin(epoch)
+        for batch in range(10):
+            # The first step of each traces a graph.
+            now[0] += 500 if state.step in (0, 20) else 6 if epoch < 2 else 60
+            lines.on_train_batch_end(batch)
+            state.step += 1
+        lines.on_epoch_end(epoch)
+    mid = [line for line in caplog.messages if "done" not in line]
+    assert "epoch 1 of 4" in mid[0] and "epoch 4 of 4" in mid[-1]
+    left = [line for line in caplog.messages if "epoch 1 done" in line]
+    # Thirty steps of 6 s: what is known is too little, which it says.
+    assert "at least 3." in left[0]
+    (left,) = [line for line in caplog.messages if "epoch 3 done" in line]
+    minutes = float(left.split(" min left")[0].split(", ")[-1])
+    assert minutes == pytest.approx(10, rel=0.15)
 
 
 def test_lines_give_step_share_of_the_input_and_metrics(tmp_path, caplog):
