@@ -6,6 +6,7 @@ import shutil
 import time
 
 import numpy as np
+import tensorflow as tf
 
 from serving.saved_model import export_classifier
 from trainers import command_line
@@ -119,7 +120,7 @@ def run_classifier(task, recipe, settings, directory):
         test=on_test,
         dataset=dataset,
         recipe=recipe,
-        settings=vars(settings),
+        settings={**vars(settings), **_used(settings, run_options)},
         records=records,
         scores=scores,
         figures=figures,
@@ -137,6 +138,15 @@ def run_classifier(task, recipe, settings, directory):
         },
     )
     return figures
+
+
+def _used(settings, options):
+    """Returns what `auto` came to, for the report."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return {
+        "precision": f"{settings.precision}: {options.policy}",
+        "strategy": f"{settings.strategy}: {options.num_replicas} {kind}",
+    }
 
 
 class _Stages:

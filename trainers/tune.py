@@ -345,18 +345,21 @@ def _summarize(experiment, point, recipe):
             *task_notes(experiment),
         ],
     )
+    is_hyperband = settings["oracle"] == "hyperband"
+    drawn, hint = _comparable(trials) if is_hyperband else (trials.values(), "")
     for name in point:
         plots.sweep(
             directory / f"{name}.png",
-            title,
+            title + hint,
             name,
-            [(t["values"][name], t["errors"]) for t in trials.values()],
+            [(t["values"][name], t["errors"]) for t in drawn],
             marked=(
                 space.PAPER_DECAY_FACTOR
                 if name.endswith("decay_factor")
                 else None
             ),
             joined=len(point) == 1,
+            is_log=getattr(space.TUNABLE[name], "sampling", None) == "log",
         )
     best = rows[0]
     if "mean" not in best:
@@ -381,6 +384,16 @@ def _summarize(experiment, point, recipe):
         "run_dir": str(directory),
         "best_recipe": str(directory / "best_recipe.json"),
     }
+
+
+def _comparable(trials):
+    """Returns Hyperband's longest trials, and what to add to a title.
+
+    The others are worse for being shorter, whatever their values.
+    """
+    most = max(trial["values"]["epochs"] for trial in trials.values())
+    longest = [t for t in trials.values() if t["values"]["epochs"] == most]
+    return longest, f", trials of {most} epochs"
 
 
 def _rank(row):

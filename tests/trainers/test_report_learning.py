@@ -70,6 +70,38 @@ def test_planned_rates_are_the_triangles_of_the_epochs_trained(drawn):
         assert np.isnan(rates[~drawn_points]).all()
 
 
+def test_stage_two_shows_its_triangle(drawn):
+    recipe = Recipe(language_model_epochs=4, language_model_rate=0.004)
+    records = [
+        {"epoch": epoch, "perplexity": 9.0, **_lm_rates(epoch, 4, 3)}
+        for epoch in range(4)
+    ]
+    learning.learning_curves({"forward_language_model": records}, recipe, 100)
+    ((_, planned, *_),) = drawn["rates"]
+    for group, (epochs, rates) in enumerate(planned):
+        highest = 0.004 / 2.6 ** (2 - group)
+        assert rates.max() == pytest.approx(highest, rel=1e-4)
+        # A tenth of the way, not the end of an epoch.
+        assert epochs[rates.argmax()] == pytest.approx(0.4, abs=0.01)
+        assert rates[0] == pytest.approx(highest / 32, rel=1e-3)
+        ends = [
+            record[f"learning_rate/group_{group}"] for record in records[:-1]
+        ]
+        drawn_ends = np.interp([1, 2, 3], epochs, rates)
+        np.testing.assert_allclose(drawn_ends, ends, rtol=0.02)
+
+
+def _lm_rates(epoch, epochs, groups):
+    """Rates of an epoch's last step, fifty an epoch."""
+    step, total = 50 * (epoch + 1) - 1, 50 * epochs
+    return {
+        f"learning_rate/group_{group}": _triangle(
+            step, total, 0.004 / 2.6 ** (groups - 1 - group), 0.1, 32
+        )
+        for group in range(groups)
+    }
+
+
 def test_epochs_that_early_stopping_left_out_are_not_marked(drawn):
     recipe = Recipe(epochs=12, early_stopping=1)
     (stage,) = learning.learning_curves(

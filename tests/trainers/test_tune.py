@@ -50,3 +50,13 @@ def test_hyperbands_shortest_trials_suit_all_ways_of_unfreezing(
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
     assert "chain-thaw" in tried
+
+
+def test_hyperbands_short_trials_are_not_drawn_beside_long_ones():
+    trials = {
+        str(number): {"values": {"ratio": 2.0 + number, "epochs": epochs}}
+        for number, epochs in enumerate([5, 10, 5, 10, 5])
+    }
+    drawn, hint = tune._comparable(trials)
+    assert [trial["values"]["ratio"] for trial in drawn] == [3.0, 5.0]
+    assert hint == ", trials of 10 epochs"

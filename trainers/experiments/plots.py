@@ -26,7 +26,7 @@ _STYLE: Any = {
 }
 
 
-def sweep(path, title, name, trials, marked=None, joined=True):
+def sweep(path, title, name, trials, marked=None, joined=True, is_log=False):
     """Plots validation error over one tuned field, a point a seed.
 
     Args:
@@ -37,6 +37,7 @@ def sweep(path, title, name, trials, marked=None, joined=True):
             per cent, `None` for a seed that diverged.
         marked: Optional float, a value to mark as the paper's.
         joined: Bool, whether a line joins the means.
+        is_log: Bool, whether the field's axis is logarithmic.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.0))
@@ -83,6 +84,8 @@ def sweep(path, title, name, trials, marked=None, joined=True):
                 color=_COLORS[3],
                 label=f"{marked:g}, Howard & Ruder (2018)",
             )
+        if is_log:
+            axes.set_xscale("log")
         axes.set_title(title)
         axes.set_xlabel(name.replace("_", " "))
         axes.set_ylabel("validation error, %")

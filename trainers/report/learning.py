@@ -7,8 +7,12 @@ import numpy as np
 from keras import ops
 from markupsafe import Markup
 
-from trainers.optimizers import classifier_schedules
+from trainers.language_model_recipe import FINE_TUNING
+from trainers.optimizers import classifier_schedules, schedule
 from trainers.report import plots
+
+# Of a schedule that is drawn, in an epoch.
+_POINTS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +61,37 @@ def _language_model(direction, records, recipe):
         [
             plots.curves(records, names, "perplexity"),
             plots.rates(
-                records, None, groups, [range(len(groups))] * len(records)
+                records,
+                _planned_language_model(records, recipe),
+                groups,
+                [range(len(groups))] * len(records),
             ),
         ],
     )
+
+
+def _planned_language_model(records, recipe):
+    """Epochs and rates of each group of stage two."""
+    recorded = np.array(
+        [
+            records[0][f"learning_rate/group_{group}"]
+            for group in range(_num_groups(records))
+        ]
+    )
+    # The schedule's shape does not depend on how many steps there are.
+    steps = np.arange(len(records) * _POINTS)
+    shape = ops.convert_to_numpy(
+        schedule(
+            FINE_TUNING.schedule,
+            recipe.language_model_rate,
+            len(steps),
+            recipe.cut_frac,
+            recipe.language_model_ratio,
+        )(steps.astype("float32"))
+    )
+    # All groups have the same one, the last one's rate is the recipe's.
+    shares = recorded / recorded[-1]
+    return [(steps / _POINTS, share * shape) for share in shares]
 
 
 def _classifier(direction, records, recipe, num_documents):
@@ -72,8 +103,8 @@ def _classifier(direction, records, recipe, num_documents):
     )
     moments = _moments(stages, len(records))
     planned = [
-        _planned(schedule, stages, group, steps_per_epoch)
-        for group, schedule in enumerate(schedules)
+        _planned(of_group, stages, group, steps_per_epoch)
+        for group, of_group in enumerate(schedules)
     ]
     trained = [stage.groups for stage in stages for _ in range(stage.epochs)]
     note = _unfreezing_note(stages, groups)
@@ -108,7 +139,7 @@ def _figures(record):
     return sorted(names, key=lambda name: (name != "loss", name))
 
 
-def _planned(schedule, stages, group, steps_per_epoch):
+def _planned(schedule_of_group, stages, group, steps_per_epoch):
     """Epochs and rates of a group, with gaps while it is frozen."""
     epochs, counted, start, done = [], [], 0, 0
     for stage in stages:
@@ -118,7 +149,7 @@ def _planned(schedule, stages, group, steps_per_epoch):
             counted += [*(done + steps), np.nan]
             done += len(steps)
         start += stage.epochs
-    rates = schedule(np.array(counted, "float32"))
+    rates = schedule_of_group(np.array(counted, "float32"))
     return np.array(epochs), ops.convert_to_numpy(rates)
 
 

@@ -174,7 +174,13 @@ def _versions():
         "python": platform.python_version(),
         **{
             name: importlib.metadata.version(name)
-            for name in ("tensorflow", "keras", "numpy", "scikit-learn")
+            for name in (
+                "tensorflow",
+                "tensorflow-text",
+                "keras",
+                "numpy",
+                "scikit-learn",
+            )
         },
         "system": platform.platform(),
     }

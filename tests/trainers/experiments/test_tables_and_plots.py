@@ -46,6 +46,17 @@ def test_a_sweep_shows_each_seed_and_marks_the_papers_value(drawn):
     assert set(mark.get_xdata()) == {2.6}
 
 
+def test_a_field_that_is_sampled_by_its_logarithm_is_drawn_so(drawn):
+    trials = [(0.001, [9.0]), (0.03, [8.0, None]), (0.01, [None])]
+    plots.sweep("unused", "title", "learning_rate", trials, is_log=True)
+    (axes,) = drawn[0].axes
+    assert axes.get_xscale() == "log"
+    mean, diverged = axes.lines
+    assert list(mean.get_xdata()) == [0.001, 0.03]
+    assert sorted(diverged.get_xdata()) == [0.01, 0.03]
+    assert diverged.get_label() == "diverged"
+
+
 def test_bands_of_a_learning_curve_are_the_range_of_the_seeds(drawn, tmp_path):
     curves = {"one": [(50, [9.0, 12.0]), (100, [6.0, 7.0])]}
     plots.learning_curve("unused", "title", curves)
