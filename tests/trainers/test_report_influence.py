@@ -90,3 +90,23 @@ def test_scripts_without_blanks_are_split_into_characters():
         ("is", True),
         ("big。", True),
     ]
+
+
+def test_a_long_text_shows_the_windows_that_matter():
+    words = [f"w{number}" for number in range(200)]
+    words[137], words[171] = "good", "bad"
+    classifier = _Scored(good=0.3, bad=-0.15)
+    text = " ".join(words)
+    shaded = _shade(classifier, text)
+    assert sum(map(len, classifier.readings)) <= 50_000
+    by_text = {word.text: word.influence for word in shaded.words}
+    assert by_text["good"] == pytest.approx(0.3)
+    assert by_text["bad"] == pytest.approx(-0.15)
+    assert len(shaded.words) <= 60
+    # What is not shown is counted, where it is not shown.
+    position = -1
+    for word in shaded.words:
+        position += word.skipped + 1
+        assert words[position] == word.text
+    assert position + shaded.omitted == 199
+    assert any(word.skipped for word in shaded.words)
