@@ -100,6 +100,7 @@ def main(argv):
             overrides,
             len(task.train),
             task.corpus.num_tokens,
+            task.train.num_tokens,
         )
         directory, settings = command_line.open_run(
             _NAME,

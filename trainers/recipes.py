@@ -234,17 +234,21 @@ def described_defaults():
 _FEWEST_STEPS = 400
 _MOST_EPOCHS = 50
 _USUAL_BATCH_SIZE = Recipe.batch_size
-# What is more than this is enough text to fine-tune on.
+# What is more than this is enough text to fine-tune on, and to train the
+# classifier on.
 _MOST_TOKENS = 20_000_000
+# Of stage three where there is much text: as for the large registered sets.
+# Enough to unfreeze all five groups and go over all layers once more.
+_LARGE_SET_EPOCHS = RECIPES["imdb"].epochs
 
 
-def fitted_to_size(recipe, dataset, given, documents, tokens):
+def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
     """Returns a recipe with epochs that suit the amount of data.
 
     Few documents get more epochs of stage three, about the same number of
     steps whatever the batch size, and batches of at most half of them; a data
-    set without a recipe of its own gets fewer epochs of stage two the more
-    text it has. What the user gave stays.
+    set without a recipe of its own gets fewer epochs of stages two and three
+    the more text it has. What the user gave stays.
 
     Args:
         recipe: `Recipe`.
@@ -252,6 +256,7 @@ def fitted_to_size(recipe, dataset, given, documents, tokens):
         given: Collection of the fields that the user gave.
         documents: Int, labelled documents to train on.
         tokens: Int, tokens of all text.
+        labelled_tokens: Int, tokens of the labelled documents.
     """
     changes = {}
     batch_size = recipe.batch_size
@@ -265,13 +270,17 @@ def fitted_to_size(recipe, dataset, given, documents, tokens):
     wanted = math.ceil(wanted_steps / steps)
     if "epochs" not in given and wanted > recipe.epochs:
         changes["epochs"] = wanted
-    enough = max(1, _MOST_TOKENS // tokens)
-    if (
-        "language_model_epochs" not in given
-        and dataset not in RECIPES
-        and enough < recipe.language_model_epochs
-    ):
-        changes["language_model_epochs"] = enough
+    if dataset not in RECIPES:
+        enough = max(1, _MOST_TOKENS // tokens)
+        if (
+            "language_model_epochs" not in given
+            and enough < recipe.language_model_epochs
+        ):
+            changes["language_model_epochs"] = enough
+        enough = max(_LARGE_SET_EPOCHS, wanted, _MOST_TOKENS // labelled_tokens)
+        # Other orders of unfreezing may need more epochs than that.
+        if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:
+            changes["epochs"] = enough
     for name, value in changes.items():
         _log.info("%s: %d, for the size of the data", name, value)
     return dataclasses.replace(recipe, **changes)

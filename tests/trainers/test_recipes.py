@@ -62,9 +62,11 @@ def test_an_unknown_field_fails():
 )
 def test_few_documents_get_more_epochs(documents, epochs):
     recipe = Recipe(epochs=12, batch_size=32)
-    fitted = fitted_to_size(recipe, "mine.csv", {}, documents, 10_000)
+    fitted = fitted_to_size(recipe, "mine.csv", {}, documents, 10_000, 9_000)
     assert fitted.epochs == epochs
-    kept = fitted_to_size(recipe, "mine.csv", {"epochs"}, documents, 10_000)
+    kept = fitted_to_size(
+        recipe, "mine.csv", {"epochs"}, documents, 10_000, 9_000
+    )
     assert kept == recipe
 
 
@@ -73,7 +75,7 @@ def test_few_documents_are_trained_for_as_many_steps_from_scratch(documents):
     steps, sizes = [], []
     for pretrained in (True, False):
         recipe = recipe_for("imdb", {}, pretrained=pretrained)
-        recipe = fitted_to_size(recipe, "imdb", {}, documents, 10**6)
+        recipe = fitted_to_size(recipe, "imdb", {}, documents, 10**6, 10**5)
         a_epoch = -(-documents // recipe.batch_size)
         steps.append(recipe.epochs * a_epoch)
         sizes.append(recipe.batch_size)
@@ -91,19 +93,43 @@ def test_few_documents_are_trained_for_as_many_steps_from_scratch(documents):
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_trec6_at_its_full_size_keeps_both_recipes(pretrained):
     recipe = recipe_for("trec6", {}, pretrained=pretrained)
-    assert fitted_to_size(recipe, "trec6", {}, 4906, 60_000) == recipe
+    assert fitted_to_size(recipe, "trec6", {}, 4906, 60_000, 50_000) == recipe
 
 
 def test_a_batch_size_that_was_given_stays():
     recipe = Recipe(batch_size=64)
     given = {"batch_size": 64}
-    fitted = fitted_to_size(recipe, "imdb", given, 50, 10**6)
+    fitted = fitted_to_size(recipe, "imdb", given, 50, 10**6, 10**4)
     assert (fitted.batch_size, fitted.epochs) == (64, 100)
 
 
 def test_much_text_is_read_fewer_times_unless_the_set_has_a_recipe():
     recipe = Recipe(language_model_epochs=15)
-    large = fitted_to_size(recipe, "mine.csv", {}, 10**6, 10_000_000)
+    large = fitted_to_size(recipe, "mine.csv", {}, 10**6, 10_000_000, 10**6)
     assert large.language_model_epochs == 2
-    named = fitted_to_size(recipe, "imdb", {}, 10**6, 10_000_000)
+    named = fitted_to_size(recipe, "imdb", {}, 10**6, 10_000_000, 10**6)
     assert named.language_model_epochs == 15
+
+
+@pytest.mark.parametrize(
+    "documents, tokens, epochs",
+    [
+        pytest.param(20_000, 1_000_000, 12, id="short"),
+        pytest.param(20_000, 2_500_000, 8, id="longer"),
+        pytest.param(20_000, 10_000_000, 6, id="long"),
+        # 50 steps an epoch: eight epochs are the fewest steps.
+        pytest.param(1_600, 10_000_000, 8, id="few_and_long"),
+    ],
+)
+def test_many_labelled_tokens_are_trained_on_for_fewer_epochs(
+    documents, tokens, epochs
+):
+    size = (documents, tokens, tokens)
+    recipe = Recipe(epochs=12, batch_size=32)
+    assert fitted_to_size(recipe, "mine.csv", {}, *size).epochs == epochs
+    assert fitted_to_size(recipe, "mine.csv", {"epochs"}, *size).epochs == 12
+    assert fitted_to_size(recipe, "trec6", {}, *size).epochs == 12
+    # The user's order of unfreezing may need them.
+    given = {"unfreezing": "chain-thaw"}
+    recipe = Recipe(**given)
+    assert fitted_to_size(recipe, "mine.csv", given, *size).epochs == 12

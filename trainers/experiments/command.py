@@ -267,6 +267,7 @@ class Experiment:
             self._given(from_scratch),
             len(task.train),
             task.corpus.num_tokens,
+            task.train.num_tokens,
         )
 
 
