@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 import threading
 import time
 
@@ -23,7 +24,8 @@ class BatchingOptions:
         batch_timeout_micros: Int, microseconds that the oldest request of a
             batch waits for others.
         max_enqueued_batches: Int, full batches that may wait.
-        num_batch_threads: Int, batches computed at the same time.
+        num_batch_threads: Int, batches computed at the same time; by default
+            as many as there are processors.
         allowed_batch_sizes: Tuple of int, ascending; a batch is filled up
             to the next of them. Empty for no filling.
     """
@@ -31,7 +33,9 @@ class BatchingOptions:
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
-    num_batch_threads: int = 2
+    num_batch_threads: int = dataclasses.field(
+        default_factory=lambda: os.cpu_count() or 1
+    )
     allowed_batch_sizes: tuple = ()
 
     def __post_init__(self):

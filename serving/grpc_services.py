@@ -84,10 +84,7 @@ class ModelService(_Answering, model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request, context):
         return self._answer(
-            "GetModelStatus",
-            lambda r: self._predictor.versions.status(r.model_spec),
-            request,
-            context,
+            "GetModelStatus", self._predictor.status, request, context
         )
 
 

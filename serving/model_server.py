@@ -8,6 +8,9 @@ from serving import command_line, tls
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
+# Threads of predictions by default, and at most by default: Python's cost.
+_WORKERS = 16
+_MOST_WORKERS = 256
 # Threads of the calls that compute nothing.
 _CHEAP_WORKERS = 4
 
@@ -27,7 +30,7 @@ class ServerOptions:
         max_message_bytes: Int, of a request.
         max_rows: Int, texts in a request.
         max_workers: Int, predictions over gRPC answered at the same time;
-            three times as many may wait.
+            three times as many may wait. `None` for as many as it needs.
         intra_op_threads: Int, threads of one operation, see `SessionModel`.
             Requests share the processor better than operations do.
         inter_op_threads: Int, threads of a long request.
@@ -43,12 +46,26 @@ class ServerOptions:
     poll_seconds: float = 1.0
     max_message_bytes: int = _MESSAGE_BYTES
     max_rows: int = 65536
-    max_workers: int = 16
+    max_workers: int | None = None
     intra_op_threads: int = 1
     inter_op_threads: int = 0
     batching: object = None
     metrics_path: str | None = None
     tls: object = None
+
+    def workers(self):
+        """Returns the number of threads for predictions.
+
+        A request waits in a thread while its batch fills. TF Serving advises
+        two full batches of clients, one computed while the other fills.
+        """
+        if self.max_workers is not None:
+            return self.max_workers
+        if self.batching is None:
+            return _WORKERS
+        return min(
+            max(_WORKERS, 2 * self.batching.max_batch_size), _MOST_WORKERS
+        )
 
 
 class Server:
@@ -80,7 +97,8 @@ class Server:
         self._versions = VersionManager(
             sources,
             make_model,
-            warm_up=lambda *args: self._predictor.replay(*args),
+            # One of its own: nobody asked, so nothing is counted.
+            warm_up=Predictor(None, options.max_rows).replay,
         )
         self._predictor = Predictor(
             self._versions, options.max_rows, self._metrics.observe_runtime
@@ -130,7 +148,7 @@ class Server:
         options = self._options
         workers = Workers(
             grpc_services.PREDICTIONS,
-            options.max_workers,
+            options.workers(),
             self._metrics.count_refused,
         )
         self._grpc = grpc.server(

@@ -1,8 +1,12 @@
 """Where the versions of a served model come from."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
+
+# Versions are int64 on the wire.
+_HIGHEST_VERSION = (1 << 63) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class ModelSource:
                 int(path.name): path
                 # The name may have leading zeros.
                 for path in sorted(self.base_path.iterdir())
-                if path.name.isdecimal() and path.is_dir()
+                if _is_version(path)
             }
         except OSError as error:
             logging.warning("%s: %s", self.name, error)
@@ -41,3 +45,18 @@ class ModelSource:
         elif self.latest:
             found = found[-self.latest :]
         return {version: folders[version] for version in found}
+
+
+def _is_version(path):
+    if not (path.name.isascii() and path.name.isdecimal() and path.is_dir()):
+        return False
+    if int(path.name) > _HIGHEST_VERSION:
+        _tell_once(f"{path} is passed over: no version is that high.")
+        return False
+    return True
+
+
+@functools.cache
+def _tell_once(message):
+    """Logs what each poll would say again."""
+    logging.warning(message)

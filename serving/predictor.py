@@ -20,6 +20,7 @@ from serving.tensors import input_array, output_proto
 
 _DEFAULT_SIGNATURE = "serving_default"
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
+_CLASSES, _SCORES = "classes", "scores"
 
 
 class Predictor:
@@ -94,6 +95,16 @@ class Predictor:
                 "Expected classification signature method_name to be "
                 f"{_CLASSIFY_METHOD}. Was: {signature.method_name}"
             )
+        outputs = tuple(
+            output
+            for output in (_CLASSES, _SCORES)
+            if output in signature.outputs
+        )
+        if not outputs:
+            raise invalid_argument(
+                "Expected classification signature outputs to contain at "
+                f'least one of "{_CLASSES}" or "{_SCORES}"'
+            )
         examples = _serialized_examples(request.input)
         self._check_rows(len(examples))
         array = np.empty(len(examples), object)
@@ -104,18 +115,32 @@ class Predictor:
             "Classify",
             name,
             {"inputs": array},
-            ("classes", "scores"),
+            outputs,
             waiter,
         )
         response = classification_pb2.ClassificationResponse()
         _describe(response.model_spec, request.model_spec.name, name, version)
-        for labels, scores in zip(
-            values["classes"], values["scores"].tolist(), strict=True
-        ):
+        for index in range(len(examples)):
             row = response.result.classifications.add()
-            for label, score in zip(labels, scores, strict=True):
-                row.classes.add(label=label.decode("utf-8"), score=score)
+            for _ in range(values[outputs[0]].shape[1]):
+                row.classes.add()
+            if _CLASSES in values:
+                for each, label in zip(
+                    row.classes, values[_CLASSES][index], strict=True
+                ):
+                    each.label = label.decode("utf-8")
+            if _SCORES in values:
+                for each, score in zip(
+                    row.classes, values[_SCORES][index].tolist(), strict=True
+                ):
+                    each.score = score
         return response
+
+    def status(self, request):
+        """Answers a `GetModelStatusRequest`."""
+        if not request.HasField("model_spec"):
+            raise invalid_argument("Missing ModelSpec")
+        return self.versions.status(request.model_spec)
 
     def metadata(self, request):
         """Answers a `GetModelMetadataRequest`."""
@@ -159,13 +184,21 @@ class Predictor:
     def _inputs(self, signature, given):
         """Returns a request's arrays by name."""
         sent, known = set(given), set(signature.inputs)
-        if sent != known:
+        if len(sent) != len(known):
             raise invalid_argument(
                 f"input size does not match signature: {len(sent)}!="
                 f"{len(known)} len({_listed(sent)}) != len({_listed(known)}). "
                 f"Sent extra: {_listed(sent - known)}. Missing but required: "
                 f"{_listed(known - sent)}."
             )
+        for name, info in sorted(signature.inputs.items()):
+            if name not in sent:
+                raise invalid_argument(
+                    f"Signature input alias: {name}(feed name: {info.name}) "
+                    "not found in request and no default value provided. "
+                    f"Inputs expected to be in the request {_listed(sent)}, "
+                    "or default input alias set: "
+                )
         arrays = {
             name: input_array(name, given[name], info)
             for name, info in signature.inputs.items()

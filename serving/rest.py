@@ -43,10 +43,10 @@ class RestApi:
 
     def answer(self, method, path, body=b""):
         """Returns `(HTTP status, content type, body)` of a request."""
-        if method == "GET" and path == self._metrics_path:
-            text = self._metrics.text(self._predictor.versions.load_counts)
-            return 200, "text/plain; version=0.0.4", text.encode("utf-8")
         try:
+            if method == "GET" and path == self._metrics_path:
+                text = self._metrics.text(self._predictor.versions.load_counts)
+                return 200, "text/plain; version=0.0.4", text.encode("utf-8")
             return 200, "application/json", self._content(method, path, body)
         except ServingError as error:
             status, message = error.http_status, error.message
@@ -265,5 +265,8 @@ def _dump(document):
 
 def _as_json(message):
     return json_format.MessageToJson(
-        message, preserving_proto_field_name=True
+        message,
+        preserving_proto_field_name=True,
+        # As TF Serving does.
+        always_print_fields_with_no_presence=True,
     ).encode("utf-8")

@@ -9,6 +9,18 @@ from serving.command_line import UserError
 from serving.model_server import ServerOptions
 from serving.model_source import ModelSource
 
+_INT32 = (1 << 31) - 1
+# Of the numbers: name, least and most.
+_RANGES = (
+    ("port", 0, 65535),
+    ("rest_api_port", 0, 65535),
+    ("rest_api_timeout_in_ms", 1, _INT32),
+    ("max_message_bytes", 1, _INT32),
+    ("max_rows", 1, _INT32),
+    ("max_workers", 1, 10_000),
+    ("tensorflow_intra_op_parallelism", 0, 10_000),
+    ("tensorflow_inter_op_parallelism", 0, 10_000),
+)
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
@@ -34,11 +46,14 @@ def parse_arguments(argv):
             "`--monitoring-config-file` needs `--rest-api-port`: metrics are "
             "read over HTTP."
         )
-    if arguments.rest_api_timeout_in_ms <= 0:
-        raise UserError(
-            "`--rest-api-timeout-in-ms` must be positive. Received: "
-            f"{arguments.rest_api_timeout_in_ms}."
-        )
+    for name, least, most in _RANGES:
+        value = getattr(arguments, name)
+        if value is not None and not least <= value <= most:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(
+                f"`{flag}` must lie between {least} and {most}. Received: "
+                f"{value}."
+            )
     options = ServerOptions(
         host=arguments.host,
         port=arguments.port,
@@ -69,6 +84,11 @@ def _sources(arguments):
                 f"`{source.base_path}` is not a folder. Give the folder that "
                 "holds the model's versions, such as the one that "
                 "`python -m serving.export` wrote."
+            )
+        if (source.base_path / "saved_model.pb").exists():
+            raise UserError(
+                f"`{source.base_path}` is one version of a model. Give the "
+                f"folder that holds the versions, `{source.base_path.parent}`."
             )
     return sources
 
@@ -102,6 +122,12 @@ def read_sources(path):
             f"`{path}` must list at least one model, each with a name of its "
             f"own. Received: {names}."
         )
+    for model in config.model_config_list.config:
+        if not model.base_path:
+            raise UserError(
+                f"`{path}`: `{model.name}` has no `base_path`, the folder "
+                "that holds its versions."
+            )
     return sources
 
 
@@ -197,7 +223,8 @@ def _parser():
         "--max-workers",
         type=int,
         default=ServerOptions.max_workers,
-        help="gRPC requests answered at the same time",
+        help="predictions over gRPC answered at the same time; by default "
+        "16, or twice the batch size with batching",
     )
     add(
         "--tensorflow-intra-op-parallelism",

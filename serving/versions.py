@@ -57,12 +57,18 @@ class VersionManager:
         self._idle = threading.Condition(self._lock)
         self._stop = threading.Event()
         self._thread = None
-        self.load_counts = collections.Counter()
+        self._load_counts = collections.Counter()
 
     @property
     def names(self):
         """Names of the configured models."""
         return list(self._sources)
+
+    @property
+    def load_counts(self):
+        """How often versions were loaded, by model and `success` or `fail`."""
+        with self._lock:
+            return dict(self._load_counts)
 
     def start(self, poll_seconds):
         """Loads what is there, then polls for versions in a thread.
@@ -73,6 +79,7 @@ class VersionManager:
         """
         if poll_seconds >= 0:
             self.poll()
+            self._tell_what_is_missing()
         if poll_seconds <= 0:
             return
         self._thread = threading.Thread(
@@ -112,6 +119,16 @@ class VersionManager:
             except Exception:
                 # The other models are looked at all the same.
                 logging.exception("Polling %s failed", source.name)
+
+    def _tell_what_is_missing(self):
+        for name, source in self._sources.items():
+            if not self._versions[name]:
+                logging.warning(
+                    "%s: there is no version in %s yet, a folder whose name "
+                    "is a number. Requests get NOT_FOUND until there is.",
+                    name,
+                    source.base_path,
+                )
 
     def _poll_source(self, source):
         wanted = source.wanted_versions()
@@ -173,6 +190,8 @@ class VersionManager:
                     status = response.model_version_status.add()
                     status.version = version.number
                     status.state = version.state
+                    # OK is told, too.
+                    status.status.SetInParent()
                     if version.error:
                         status.status.error_code = version.error[0]
                         status.status.error_message = version.error[1]
@@ -230,16 +249,16 @@ class VersionManager:
                 return
             # Whatever is wrong with a version, the server goes on.
             logging.exception("%s version %d failed", name, number)
-            self.load_counts[name, "fail"] += 1
             if version.model is not None:
                 version.model.close()
                 version.model = None
             with self._lock:
+                self._load_counts[name, "fail"] += 1
                 version.error = (grpc.StatusCode.UNKNOWN.value[0], str(error))
                 version.state = _State.END
             return
-        self.load_counts[name, "success"] += 1
         with self._lock:
+            self._load_counts[name, "success"] += 1
             version.state = _State.AVAILABLE
         logging.info("%s version %d is available", name, number)
 

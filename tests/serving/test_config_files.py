@@ -1,6 +1,10 @@
 """The configuration for the real server parses and hangs together."""
 
+import os
 import pathlib
+import re
+import socket
+import subprocess
 
 import pytest
 import yaml
@@ -11,7 +15,8 @@ import serving
 from serving import config_files
 from serving.batching import BatchingOptions
 from serving.command_line import UserError
-from serving.model_server import address
+from serving.listening import check_addresses
+from serving.model_server import ServerOptions, address
 from serving.server_arguments import parse_arguments, read_sources
 
 CONFIG = pathlib.Path(serving.__file__).parent / "config"
@@ -120,8 +125,20 @@ def test_kubernetes_objects_refer_to_each_other():
         ),
         (
             ["--model-base-path", "{tmp}", "--rest-api-timeout-in-ms", "0"],
-            "must be positive",
+            "--rest-api-timeout-in-ms",
         ),
+        (["--model-base-path", "{tmp}", "--max-workers", "0"], "max-workers"),
+        (
+            ["--model-base-path", "{tmp}", "--rest-api-port", "70000"],
+            "`--rest-api-port` must lie between 0 and 65535",
+        ),
+        (["--model-base-path", "{tmp}", "--port", "-1"], "--port"),
+        (["--model-base-path", "{tmp}", "--max-rows", "0"], "--max-rows"),
+        (
+            ["--model-base-path", "{tmp}/questions/1"],
+            "one version of a model. .* `{tmp}/questions`",
+        ),
+        (["--model-config-file", "{tmp}/no_path"], "no `base_path`"),
         (["--model-config-file", "{tmp}/absent"], "cannot be read"),
         (["--model-config-file", "{tmp}/wrong"], "ModelServerConfig"),
         (["--model-config-file", "{tmp}/empty"], "at least one model"),
@@ -161,6 +178,13 @@ def test_mistakes_are_told(arguments, message, tmp_path):
     (tmp_path / "verify").write_text("client_verify: true")
     (tmp_path / "empty").write_text("")
     (tmp_path / "zero").write_text("max_batch_size { value: 0 }")
+    (tmp_path / "no_path").write_text(
+        'model_config_list { config { name: "a" } }'
+    )
+    version = tmp_path / "questions" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    message = message.format(tmp=tmp_path)
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
     with pytest.raises(UserError, match=message):
         parse_arguments(arguments)
@@ -169,3 +193,89 @@ def test_mistakes_are_told(arguments, message, tmp_path):
 def test_addresses_are_a_clients():
     assert address("127.0.0.1", 8500) == "127.0.0.1:8500"
     assert address("::1", 8500) == "[::1]:8500"
+
+
+@pytest.mark.parametrize(
+    "flags, workers",
+    [
+        ([], 16),
+        (["--enable-batching"], 256),
+        (
+            [
+                "--enable-batching",
+                *(
+                    "--batching-parameters-file",
+                    str(CONFIG / "batching.config"),
+                ),
+            ],
+            128,
+        ),
+        (["--enable-batching", "--max-workers", "3"], 3),
+    ],
+)
+def test_batches_can_fill(tmp_path, flags, workers):
+    _, options = parse_arguments(["--model-base-path", str(tmp_path), *flags])
+    assert options.workers() == workers
+
+
+def test_as_many_batches_as_processors():
+    assert BatchingOptions().num_batch_threads == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"host": "nosuchhost.invalid"}, "`--host nosuchhost.invalid`"),
+        # Of a network for documentation, so not this machine's.
+        ({"host": "192.0.2.1"}, "`--host 192.0.2.1`"),
+        ({"port": None}, "`--port {taken}`.*another port"),
+        ({"port": 0, "rest_port": None}, "`--rest-api-port {taken}`"),
+    ],
+)
+def test_addresses_are_tried_first(options, message):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = {
+            name: port if value is None else value
+            for name, value in options.items()
+        }
+        with pytest.raises(UserError, match=message.format(taken=port)):
+            check_addresses(ServerOptions(**options))
+
+
+def test_free_addresses_are_left_free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    check_addresses(ServerOptions(port=port, rest_port=0))
+    check_addresses(ServerOptions(host="localhost", port=port))
+
+
+def test_no_private_key_gets_into_the_config_map():
+    for path in (CONFIG / "kubernetes.yaml", CONFIG.parent / "README.md"):
+        text = path.read_text().replace("\\\n", "").replace("#", "")
+        (command,) = re.findall("kubectl create configmap .*", text)
+        files = re.findall(r"--from-file=(\S+)", command)
+        names = {pathlib.PurePath(file).name for file in files}
+        assert names == {
+            *("models.config", "batching.config", "monitoring.config"),
+        }
+
+
+@pytest.mark.serving
+def test_the_health_check_of_the_container(server):
+    document = yaml.safe_load((CONFIG / "docker-compose.yaml").read_text())
+    check = document["services"]["serving"]["healthcheck"]["test"]
+    kind, *command = check
+    assert kind == "CMD"
+
+    def status(port, model):
+        script = command[-1].replace("8501", str(port))
+        script = script.replace("models/questions", f"models/{model}")
+        return subprocess.run(
+            [*command[:-1], script], capture_output=True, timeout=20
+        ).returncode
+
+    assert status(server.rest_port, "questions") == 0
+    assert status(server.rest_port, "absent") != 0
+    # Nobody listens there.
+    assert status(1, "questions") != 0

@@ -125,3 +125,10 @@ def test_requests_have_a_deadline(verb, body):
     assert status == 200
     (timeout,) = predictor.timeouts
     assert 7 < timeout <= 7.5
+
+
+def test_metrics_that_fail_have_a_status(caplog):
+    api = RestApi(_Refusing(None), Metrics(), metrics_path="/metrics")
+    # The stand-in has no counts of loaded versions.
+    assert api.answer("GET", "/metrics")[0] == 500
+    assert "load_counts" in caplog.text

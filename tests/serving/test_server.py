@@ -135,7 +135,13 @@ def test_rest_classify(ask, classifier, expected):
 def test_rest_status_and_metadata(ask):
     status, document = ask("/v1/models/questions")
     assert status == 200
-    assert document["model_version_status"][0]["state"] == "AVAILABLE"
+    assert document["model_version_status"] == [
+        {
+            "version": "1",
+            "state": "AVAILABLE",
+            "status": {"error_code": "OK", "error_message": ""},
+        }
+    ]
     status, document = ask("/v1/models/questions/metadata")
     assert status == 200
     assert document["model_spec"]["name"] == "questions"
@@ -199,6 +205,10 @@ def test_metrics(server, client):
     url = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
     with urllib.request.urlopen(url, timeout=20) as response:
         lines = response.read().decode().splitlines()
+    # Requests that warmed the model up are nobody's, and were of each kind.
+    runtime = ":tensorflow:serving:runtime_latency_count{"
+    asked = [line for line in lines if line.startswith(runtime)]
+    assert all('model_name="questions"' in line for line in asked)
     samples = dict(line.rsplit(" ", 1) for line in lines if line[0] != "#")
     count = (
         ':tensorflow:serving:request_count{model_name="questions",'

@@ -141,7 +141,17 @@ _NOT_FOUND = grpc.StatusCode.NOT_FOUND
             "len({text}). Sent extra: {}. Missing but required: {text}.",
         ),
         (_extra_input, _INVALID, "Sent extra: {extra}."),
-        (_misnamed_input, _INVALID, "Missing but required: {text}."),
+        (
+            _misnamed_input,
+            _INVALID,
+            "Signature input alias: text(feed name: ",
+        ),
+        (
+            _misnamed_input,
+            _INVALID,
+            ") not found in request and no default value provided. Inputs "
+            "expected to be in the request {texts}",
+        ),
         (
             _wrong_dtype,
             _INVALID,
@@ -316,3 +326,26 @@ def test_an_unknown_call_is_unimplemented(channel):
     with pytest.raises(grpc.RpcError) as raised:
         call(b"", timeout=20)
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_status_needs_a_model_spec(channel):
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.GetModelStatus(
+            get_model_status_pb2.GetModelStatusRequest(), timeout=20
+        )
+    assert raised.value.code() == _INVALID
+    assert raised.value.details() == "Missing ModelSpec"
+
+
+def test_what_nobody_expected_is_internal(stub, server, monkeypatch, caplog):
+    def fail(request, waiter):
+        raise KeyError("of this process")
+
+    monkeypatch.setattr(server._predictor, "predict", fail)
+    with pytest.raises(grpc.RpcError) as raised:
+        stub.Predict(predict_request(), timeout=20)
+    assert raised.value.code() == grpc.StatusCode.INTERNAL
+    assert raised.value.details() == "Internal error."
+    assert "KeyError: 'of this process'" in caplog.text
+    assert any('"Predict"' in each for each in _requests(server, "INTERNAL"))

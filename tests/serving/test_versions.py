@@ -249,3 +249,31 @@ def test_polling_may_be_done_once_or_never(base_path, seconds, expected):
     assert threading.active_count() == threads
     assert manager.is_ready() == expected
     manager.stop()
+
+
+def test_a_version_that_no_message_can_hold_is_passed_over(base_path, caplog):
+    (base_path / "20261123170000123456").mkdir()
+    (base_path / str((1 << 63) - 1)).mkdir()
+    manager = make_manager(base_path)
+    for _ in range(3):
+        manager.poll()
+    assert used(manager) == (1 << 63) - 1
+    told = [each for each in caplog.messages if "20261123170000123456" in each]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("versions, told", [((), True), (("1",), False)])
+def test_a_folder_without_versions_is_told(tmp_path, caplog, versions, told):
+    for version in versions:
+        (tmp_path / version).mkdir()
+    manager = make_manager(tmp_path)
+    manager.start(0)
+    assert any("no version in" in each for each in caplog.messages) == told
+
+
+def test_the_status_of_what_works_is_ok(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    (status,) = manager.status(spec()).model_version_status
+    assert status.HasField("status")
+    assert (status.status.error_code, status.status.error_message) == (0, "")

@@ -1,0 +1,48 @@
+"""Whether addresses can be listened on, before anything slow is done."""
+
+import socket
+
+from serving.command_line import UserError
+
+
+def check_addresses(options):
+    """Tries the addresses of `ServerOptions`.
+
+    Raises:
+        UserError: If one cannot be listened on.
+    """
+    try:
+        found = socket.getaddrinfo(
+            options.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise _wrong_host(options.host, error) from error
+    family, *_, address = found[0]
+    ports = {"--port": options.port, "--rest-api-port": options.rest_port}
+    for flag, port in ports.items():
+        if port is None:
+            continue
+        for number in (0, port):
+            try:
+                _try(family, (address[0], number, *address[2:]))
+            except OSError as error:
+                if number == 0:
+                    raise _wrong_host(options.host, error) from error
+                raise UserError(
+                    f"`{flag} {port}`: {error}. Choose another port, or 0 for "
+                    "a free one."
+                ) from error
+
+
+def _try(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        # What has just been closed is free.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tried.bind(address)
+
+
+def _wrong_host(host, error):
+    return UserError(
+        f"`--host {host}`: {error}. Give an address of this machine, such as "
+        "127.0.0.1, or 0.0.0.0 for all of them."
+    )
