@@ -7,12 +7,11 @@ import json
 import os
 import pathlib
 import platform
-import tempfile
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from serving import self_check, warm_up
+from serving import self_check, staging, warm_up
 from serving.served_classifier import ServedClassifier
 from serving.session_model import WARM_UP_FILE
 from serving.stored_weights import TOLERANCES
@@ -65,13 +64,10 @@ def export_classifier(
     if version is not None:
         _check_version(model_directory, version)
     model_directory.mkdir(parents=True, exist_ok=True)
-    # Not an integer, so a server that polls the directory passes over it.
-    with tempfile.TemporaryDirectory(
-        prefix=".export-", dir=model_directory
-    ) as beside:
-        written = pathlib.Path(beside) / "written"
+    with staging.beside(model_directory) as beside:
+        written = beside / "written"
         _write(classifier, written, model_directory.name, figures, precision)
-        moved = written.rename(pathlib.Path(beside) / "moved")
+        moved = written.rename(beside / "moved")
         texts = [*_SAMPLE_TEXTS, *sample_texts]
         self_check.check_in_fresh_process(
             moved,
@@ -80,6 +76,7 @@ def export_classifier(
             classifier.classes,
             classifier.decision.as_dict(),
             TOLERANCES[precision],
+            classifier.tokenizer(texts).to_list(),
         )
         return _publish(moved, model_directory, version)
 
@@ -96,30 +93,25 @@ def _check_version(model_directory, version):
             "`version` must be a positive integer: it names the version's "
             f"folder, and servers prefer the highest. Received: {version!r}."
         )
-    if (model_directory / str(version)).exists():
+    if not model_directory.exists():
+        return
+    existing = staging.versions(model_directory).get(version)
+    if existing is not None:
         raise FileExistsError(
-            f"`{model_directory / str(version)}` exists already and is left "
-            "as it is. Choose another version, or none for the next free one."
+            f"`{existing}` exists already and is left as it is. Choose "
+            "another version, or none for the next free one."
         )
-
-
-def _next_version(model_directory):
-    return 1 + max(
-        (
-            int(path.name)
-            for path in model_directory.iterdir()
-            if path.name.isdecimal()
-        ),
-        default=0,
-    )
 
 
 def _publish(moved, model_directory, version):
     """Renames a checked version into place."""
     while True:
-        target = model_directory / str(
-            version or _next_version(model_directory)
+        number = version or 1 + max(
+            staging.versions(model_directory), default=0
         )
+        # Renaming would replace an empty folder.
+        _check_version(model_directory, number)
+        target = model_directory / str(number)
         try:
             # Fails if another export has just taken the number.
             os.rename(moved, target)

@@ -23,8 +23,18 @@ _ROOTS = (
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+# A check takes seconds to minutes; one that hangs must not hold up a run.
+_TIMEOUT_SECONDS = 3600
+
+
 def check_in_fresh_process(
-    directory, texts, probabilities, classes, decision, tolerance=1e-5
+    directory,
+    texts,
+    probabilities,
+    classes,
+    decision,
+    tolerance=1e-5,
+    token_ids=None,
 ):
     """Loads an export where nothing of this process helps, and compares.
 
@@ -36,6 +46,8 @@ def check_in_fresh_process(
         decision: Dict of `thresholds`, a list or `None`, and
             `label_separator`: how probabilities become labels.
         tolerance: Float, how far a probability may be off.
+        token_ids: Optional list of lists of int, what the trainer's
+            tokenizer makes of the texts.
 
     Raises:
         RuntimeError: If the export does not load, answers otherwise or
@@ -49,17 +61,25 @@ def check_in_fresh_process(
         "classes": list(classes),
         "decision": decision,
         "tolerance": tolerance,
+        "token_ids": token_ids,
     }
-    process = subprocess.run(
-        [sys.executable, "-m", "serving.self_check"],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-        # The parent may hold all of a GPU's memory.
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-        check=False,
-    )
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "serving.self_check"],
+            input=json.dumps(question),
+            capture_output=True,
+            text=True,
+            cwd=_ROOT,
+            # The parent may hold all of a GPU's memory.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            check=False,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(
+            "The export was not published: its check did not end within "
+            f"{_TIMEOUT_SECONDS} seconds."
+        ) from error
     if process.returncode:
         raise RuntimeError(
             "The export failed its check and was not published: "
@@ -83,12 +103,21 @@ def forbidden_operations(meta_graph):
 
 
 def foreign_paths(directory):
-    """Returns absolute paths found in a SavedModel's graph.
+    """Returns absolute paths found in the files of a SavedModel.
 
     A path that only exists where the model was exported makes it fail, or
     read something else, on the server.
     """
-    content = (pathlib.Path(directory) / "saved_model.pb").read_bytes()
+    # Not the weights, whose bytes may be anything, nor the vocabulary, whose
+    # words may look like paths, nor the description, which no server reads.
+    content = b"\0".join(
+        path.read_bytes()
+        for path in sorted(pathlib.Path(directory).rglob("*"))
+        if path.is_file()
+        and not path.name.startswith("variables.data")
+        and path.parent.name != "assets"
+        and path.name != "export.json"
+    )
     places = [sys.prefix, sys.base_prefix, str(_ROOT), tempfile.gettempdir()]
     places.append(os.path.expanduser("~"))
     roots = {*_ROOTS, *(place for place in places if place[1:])}
@@ -121,6 +150,24 @@ def _labels(probabilities, classes, decision):
     ]
 
 
+def _is_close(probabilities, decision, tolerance):
+    """Whether a text's label may change within the tolerance, by text."""
+    if decision["thresholds"] is None:
+        ordered = np.sort(probabilities, axis=1)
+        return ordered[:, -1] - ordered[:, -2] <= 2 * tolerance
+    distances = np.abs(probabilities - np.array(decision["thresholds"]))
+    return distances.min(axis=1, initial=np.inf) <= tolerance
+
+
+def _example(text):
+    """Returns a text as the serialized `tf.Example` of Classify."""
+    from tensorflow.core.example import example_pb2
+
+    example = example_pb2.Example()
+    example.features.feature["text"].bytes_list.value.append(text)
+    return example.SerializeToString()
+
+
 def _check(question):
     """Returns what is wrong with an export, a list of str."""
     from serving.session_model import SessionModel
@@ -141,12 +188,41 @@ def _check(question):
                 f"probabilities differ from the trainer's by {error.max()} "
                 f"in a batch of {len(given)}"
             )
-        labels = _labels(got["probabilities"], classes, question["decision"])
-        if list(got["label"]) != labels:
-            wrong.append(f"labels {got['label']} are not {labels}")
+        labels = _labels(want, classes, question["decision"])
+        # Where it is a close call, rounding may decide.
+        close = _is_close(want, question["decision"], question["tolerance"])
+        own = _labels(got["probabilities"], classes, question["decision"])
+        for label, *allowed, may_differ in zip(
+            got["label"], labels, own, close, strict=True
+        ):
+            if label not in allowed[: 1 + may_differ]:
+                wrong.append(f"label {label} is not the trainer's {allowed[0]}")
         if got["classes"].tolist() != [classes] * len(given):
             wrong.append(f"classes are {got['classes'][:1]}")
 
+    def compare_classify():
+        examples = np.array([_example(text) for text in texts], object)
+        got = model.run("classify", {"inputs": examples})
+        error = np.abs(got["scores"] - expected)
+        if error.size and not error.max() < question["tolerance"]:
+            wrong.append(f"scores of classify differ by {error.max()}")
+        if got["classes"].tolist() != [classes] * len(texts):
+            wrong.append(f"classes of classify are {got['classes'][:1]}")
+
+    def compare_tokens():
+        got = model.run("tokens", {"text": np.array(texts, object)})
+        for ids, length, want in zip(
+            got["token_ids"],
+            got["lengths"],
+            question["token_ids"],
+            strict=True,
+        ):
+            if ids[:length].tolist() != want:
+                wrong.append(f"tokens are {ids[:length]}, not {want}")
+
+    compare_classify()
+    if question["token_ids"] is not None:
+        compare_tokens()
     everything = range(len(texts))
     compare([])
     compare(everything)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import saved_model, self_check
+from serving import saved_model, self_check, session_model, staging
 
 
 def test_a_version_holds_what_tf_serving_reads(model_directory):
@@ -64,8 +64,12 @@ def test_a_path_would_be_found(tmp_path, monkeypatch, path):
     monkeypatch.setattr(self_check, "_ROOT", pathlib.Path("/odd/project"))
     path = path.format(sys=sys, self_check=self_check)
     content = b"\x12\x05classifier" + path.encode() + b"\x12\x07a/while/add"
-    (tmp_path / "saved_model.pb").write_bytes(content)
-    assert self_check.foreign_paths(tmp_path) == [path]
+    for name in ("saved_model.pb", "assets.extra/requests"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+        assert self_check.foreign_paths(tmp_path) == [path]
+        file.unlink()
 
 
 def test_a_forbidden_operation_would_be_found():
@@ -108,6 +112,54 @@ def test_an_export_that_answers_otherwise_is_not_published(
     with pytest.raises(RuntimeError, match="differ from the trainer's"):
         saved_model.export_classifier(classifier, tmp_path / "model")
     assert list((tmp_path / "model").iterdir()) == []
+
+
+def _check(classifier, directory, **changes):
+    """Checks an export in this process; returns what is wrong."""
+    texts = ["who wrote this", "What is the capital of France?", ""]
+    question = {
+        "directory": str(directory),
+        "texts": [text.encode().hex() for text in texts],
+        "probabilities": classifier.predict(texts).tolist(),
+        "classes": list(classifier.classes),
+        "decision": classifier.decision.as_dict(),
+        "tolerance": 1e-5,
+        "token_ids": classifier.tokenizer(texts).to_list(),
+    }
+    wrong = self_check._check({**question, **changes})
+    # This process has it, unlike the one of the check.
+    return [each for each in wrong if "needed ulmfit_tf" not in each]
+
+
+def test_every_signature_is_compared(classifier, model_directory, monkeypatch):
+    version = model_directory / "1"
+    assert _check(classifier, version) == []
+    (wrong,) = {
+        message.split(",")[0][:10]
+        for message in _check(classifier, version, token_ids=[[1], [2], [3]])
+    }
+    assert wrong == "tokens are"
+    run = session_model.SessionModel.run
+
+    def spoilt(self, name, inputs, *rest):
+        outputs = run(self, name, inputs, *rest)
+        if name == "classify":
+            outputs["scores"] = outputs["scores"][:, ::-1]
+        elif name == "serving_default":
+            # No label that the probabilities say.
+            outputs["label"] = np.full(len(outputs["label"]), b"no", object)
+        return outputs
+
+    monkeypatch.setattr(session_model.SessionModel, "run", spoilt)
+    messages = " ".join(_check(classifier, version))
+    assert "scores of classify differ" in messages
+    assert "is not the trainer's" in messages
+
+
+def test_a_check_that_hangs_ends(classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(self_check, "_TIMEOUT_SECONDS", 0.01)
+    with pytest.raises(RuntimeError, match="did not end within"):
+        self_check.check_in_fresh_process(tmp_path, [], [], [], {})
 
 
 def test_the_next_free_version_is_taken(
@@ -193,3 +245,43 @@ def test_smaller_weights_pass_their_check(classifier, precision, tmp_path):
     )
     description = json.loads((version / "export.json").read_text())
     assert description["precision"] == precision
+
+
+def test_a_version_may_exist_with_leading_zeros(
+    classifier, copied_export, unchecked, tmp_path
+):
+    (tmp_path / "0007").mkdir()
+    with pytest.raises(FileExistsError, match="0007"):
+        saved_model.export_classifier(classifier, tmp_path, version=7)
+    version = saved_model.export_classifier(classifier, tmp_path)
+    assert version == tmp_path / "8"
+
+
+def test_an_empty_folder_that_appears_meanwhile_is_not_replaced(
+    classifier, copied_export, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(
+        self_check,
+        "check_in_fresh_process",
+        lambda *arguments: (tmp_path / "3").mkdir(),
+    )
+    with pytest.raises(FileExistsError, match="left as it is"):
+        saved_model.export_classifier(classifier, tmp_path, version=3)
+    assert list((tmp_path / "3").iterdir()) == []
+
+
+def test_what_killed_exports_left_is_removed(tmp_path):
+    code = (
+        "import os, signal, sys; from serving import staging\n"
+        "with staging.beside(sys.argv[1]) as folder:\n"
+        "    (folder / 'written').mkdir()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+    (left,) = tmp_path.iterdir()
+    elsewhere = tmp_path / ".export-elsewhere-999999999-x"
+    elsewhere.mkdir()
+    with staging.beside(tmp_path) as own, staging.beside(tmp_path) as other:
+        assert set(tmp_path.iterdir()) == {elsewhere, own, other}
+    assert not left.exists()
+    assert list(tmp_path.iterdir()) == [elsewhere]
