@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import ctypes
 import gc
 import logging
 import threading
@@ -303,7 +304,19 @@ def _close(name, version):
     version.model = None
     # A graph refers to itself; its memory comes back here.
     gc.collect()
+    _trim()
     logging.info("%s version %d is unloaded", name, version.number)
+
+
+def _trim():
+    """Has the C library give back what it keeps of freed memory.
+
+    Without it a server grows by a megabyte or two a version, in the gaps
+    between what is still in use.
+    """
+    # glibc has it; other C libraries do without.
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _needs_loading(version, directory):
