@@ -95,7 +95,8 @@ def test_nothing_is_dropped_at_inference(recorded):
     *_, plain = run(recorded)
     *_, quiet = run(recorded, training=False, **rates)
     *_, noisy = run(recorded, **rates)
-    np.testing.assert_allclose(quiet, plain, rtol=1e-6)
+    # Training has another order of its sums.
+    np.testing.assert_allclose(quiet, plain, rtol=1e-6, atol=1e-7)
     assert np.abs(noisy - plain).max() > 1e-3
 
 

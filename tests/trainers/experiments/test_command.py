@@ -2,6 +2,7 @@ import json
 import pathlib
 import types
 
+import numpy as np
 import pytest
 
 from trainers import ablation
@@ -9,6 +10,7 @@ from trainers.command_line import UserError
 from trainers.experiments.command import Experiment, scratch_note
 from trainers.recipes import recipe_for
 from ulmfit_tf import models, pretrained, text
+from ulmfit_tf.data.token_cache import TokenizedCorpus
 
 _FULL_FILE = (
     pathlib.Path(__file__).parents[3] / "docs/results/trec6_best_recipe.json"
@@ -21,8 +23,10 @@ def _experiment(tmp_path, *flags):
 
 
 def _task(documents):
-    corpus = types.SimpleNamespace(num_tokens=10 * documents)
-    return types.SimpleNamespace(train=range(documents), corpus=corpus)
+    corpus = TokenizedCorpus(
+        np.zeros(10 * documents, "int32"), 10 * np.arange(documents + 1)
+    )
+    return types.SimpleNamespace(train=corpus, corpus=corpus)
 
 
 @pytest.mark.parametrize(
