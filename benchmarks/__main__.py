@@ -4,6 +4,7 @@ python -m benchmarks --rows lm_step,inference --peers-python PYTHON
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -34,6 +35,12 @@ def parse_arguments(argv):
         "it ours is measured alone",
     )
     add("--repeats", type=int, help="instead of each row's own number")
+    add(
+        "--leave-out",
+        metavar="WORD",
+        help="leave out cases with this in their name, such as bfloat16 where "
+        "the processor lacks it and fastai cannot run",
+    )
     add(
         "--output",
         type=pathlib.Path,
@@ -70,11 +77,24 @@ def main(argv=None):
         versions=machine.versions(pythons),
     )
     for name in arguments.rows:
-        row = ROWS[name]
+        row = _without(ROWS[name], arguments.leave_out)
         summary = summarize(row, run_row(row, pythons, arguments.repeats))
         results["rows"][name] = summary
         print(format_row(summary), flush=True)
         _write(output, results)
+
+
+def _without(row, word):
+    if word is None:
+        return row
+    cases = tuple(case for case in row.cases if word not in case.name)
+    left = {case.name for case in cases}
+    comparisons = tuple(
+        comparison
+        for comparison in row.comparisons
+        if {comparison.case, comparison.reference} <= left
+    )
+    return dataclasses.replace(row, cases=cases, comparisons=comparisons)
 
 
 def _write(path, results):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks.measuring import run_row, summarize
 from benchmarks.row import Case, Comparison, Row
 from benchmarks.table import format_row
@@ -110,3 +111,27 @@ def test_a_comparison_of_unknown_cases_is_refused():
             cases=(Case("a", "ours", "m:f"),),
             comparisons=(Comparison("a/b", "a", "b"),),
         )
+
+
+def test_cases_can_be_left_out_by_a_word(module, monkeypatch, tmp_path):
+    row = Row(
+        name="row",
+        title="Row",
+        unit="apples",
+        cases=(
+            case("float32", "ours", module, 10),
+            # What this processor cannot run would end the whole row.
+            Case("their bfloat16", "ours", "measured:broken", {}),
+        ),
+        comparisons=(Comparison("ratio", "float32", "their bfloat16"),),
+        repeats=1,
+    )
+    monkeypatch.setitem(command.ROWS, "row", row)
+    output = tmp_path / "results.json"
+    flags = ["--rows", "row", "--output", str(output)]
+    with pytest.raises(RuntimeError, match="no such thing"):
+        command.main(flags)
+    command.main([*flags, "--leave-out", "bfloat16"])
+    written = json.loads(output.read_text())["rows"]["row"]
+    assert list(written["cases"]) == ["float32"]
+    assert written["ratios"] == {}
