@@ -167,8 +167,8 @@ def _forward_parts(inputs, hidden, cell, kernel, recurrent, bias, mask):
     high = tf.cast(bias, dtype)
     low = tf.cast(bias - tf.cast(high, tf.float32), dtype)
     weights = tf.concat([kernel, [high, low], recurrent], 0)
-    # Laid out, as a product with a transposed factor is two to five times
-    # as slow on processors without AVX-512.
+    # Laid out, as a product with a transposed factor is far slower on
+    # processors without AVX-512.
     weights = tf.transpose(_sigmoids_first(weights))
     parts = []
     for rows in _part_rows(inputs):
