@@ -83,7 +83,15 @@ def evaluated_softmax_loss(hidden, targets, embeddings, bias):
 def _block(block, hidden, targets, embeddings, bias):
     """Returns losses and the logits' gradients of a block of positions."""
     rows = slice(block * _BLOCK, (block + 1) * _BLOCK)
-    logits = tf.matmul(hidden[rows], embeddings, transpose_b=True)
+    if hidden.dtype == tf.float32:
+        # Few rows times a transposed matrix is slow on processors without
+        # AVX-512: each block would lay it out anew. The other way round, it
+        # is the small factor that is transposed, and then the product.
+        logits = tf.transpose(
+            tf.matmul(embeddings, hidden[rows], transpose_b=True)
+        )
+    else:
+        logits = tf.matmul(hidden[rows], embeddings, transpose_b=True)
     return tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
         features=tf.cast(logits, tf.float32) + bias, labels=targets[rows]
     )
