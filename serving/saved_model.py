@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving import self_check, staging, warm_up
+from serving.allowed_operations import all_nodes
 from serving.served_classifier import ServedClassifier
 from serving.session_model import WARM_UP_FILE
 from serving.stored_weights import TOLERANCES
@@ -174,7 +175,7 @@ def _finish(path):
     for meta_graph in saved_model.meta_graphs:
         signature = meta_graph.signature_def["classify"]
         signature.method_name = tf.saved_model.CLASSIFY_METHOD_NAME
-        for node in self_check.all_nodes(meta_graph.graph_def):
+        for node in all_nodes(meta_graph.graph_def):
             if node.op == "HashTableV2":
                 name = os.path.basename(node.attr["shared_name"].s)
                 node.attr["shared_name"].s = b"hash_table_" + name

@@ -10,11 +10,8 @@ import tempfile
 
 import numpy as np
 
-# Operations that another machine's server cannot run: cuDNN's, those that
-# call back into this process, and those that write files.
-_FORBIDDEN_OPERATIONS = re.compile(
-    r"Cudnn|PyFunc|PyCall|Xla|WriteFile|Nccl|Tpu|DebugIdentity"
-)
+from serving.allowed_operations import unknown_operations
+
 # Where absolute paths begin on Unix machines.
 _ROOTS = (
     *("/home", "/root", "/tmp", "/usr", "/var", "/opt", "/mnt", "/srv"),
@@ -85,21 +82,6 @@ def check_in_fresh_process(
             "The export failed its check and was not published: "
             + process.stderr.strip()[-4000:]
         )
-
-
-def all_nodes(graph_def):
-    """Returns the nodes of a graph and of its functions."""
-    functions = graph_def.library.function
-    return [
-        *graph_def.node,
-        *(node for function in functions for node in function.node_def),
-    ]
-
-
-def forbidden_operations(meta_graph):
-    """Returns the names of operations that TF Serving cannot run."""
-    names = {node.op for node in all_nodes(meta_graph.graph_def)}
-    return sorted(filter(_FORBIDDEN_OPERATIONS.search, names))
 
 
 def foreign_paths(directory):
@@ -229,9 +211,11 @@ def _check(question):
     compare(everything[::-1])
     for index in everything:
         compare([index])
-    operations = forbidden_operations(model.meta_graph)
+    operations = unknown_operations(model.meta_graph)
     if operations:
-        wrong.append(f"operations that TF Serving cannot run: {operations}")
+        wrong.append(
+            f"operations that TF Serving is not known to run: {operations}"
+        )
     paths = foreign_paths(question["directory"])
     if paths:
         wrong.append(f"absolute paths: {paths[:5]}")

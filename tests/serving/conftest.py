@@ -33,16 +33,19 @@ def _make_classifier(
     tokenizer=None,
     seed=0,
     thresholds=None,
+    settings=SETTINGS,
+    spread=1.0,
 ):
     """Returns a `TrainedClassifier` with random weights.
 
-    With `thresholds` it is a multi-label one.
+    With `thresholds` it is a multi-label one. `spread` is the weights'
+    standard deviation.
     """
     if tokenizer is None:
         vocabulary = text.Vocabulary([*text.SPECIAL_TOKENS, *WORDS])
         tokenizer = text.WordTokenizer(vocabulary)
     model = models.TextClassifier(
-        len(tokenizer.vocabulary), len(classes), **SETTINGS
+        len(tokenizer.vocabulary), len(classes), **settings
     )
     model.build()
     rng = np.random.default_rng(seed)
@@ -51,7 +54,7 @@ def _make_classifier(
             # Variances must not be negative; large weights spread answers.
             name: np.abs(rng.normal(size=variable.shape)).astype("float32")
             if "variance" in name
-            else rng.normal(size=variable.shape).astype("float32")
+            else rng.normal(0, spread, variable.shape).astype("float32")
             for name, variable in models.classifier_weights(model).items()
         }
         for direction in directions
@@ -60,7 +63,7 @@ def _make_classifier(
     if thresholds is not None:
         decision = Decision(TaskType.MULTI_LABEL, tuple(thresholds))
     return TrainedClassifier(
-        tuple(classes), tokenizer, SETTINGS, weights, {"seed": seed}, decision
+        tuple(classes), tokenizer, settings, weights, {"seed": seed}, decision
     )
 
 

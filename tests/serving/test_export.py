@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from serving import saved_model, self_check, session_model, staging
 
@@ -70,17 +69,6 @@ def test_a_path_would_be_found(tmp_path, monkeypatch, path):
         file.write_bytes(content)
         assert self_check.foreign_paths(tmp_path) == [path]
         file.unlink()
-
-
-def test_a_forbidden_operation_would_be_found():
-    @tf.function(input_signature=[tf.TensorSpec([None])])
-    def inner(numbers):
-        return tf.numpy_function(np.sort, [numbers], tf.float32)
-
-    # In a function of the graph, as a signature's operations are.
-    outer = tf.function(lambda: inner([1.0])).get_concrete_function()
-    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=outer.graph.as_graph_def())
-    assert self_check.forbidden_operations(meta_graph) == ["PyFunc"]
 
 
 @pytest.fixture
