@@ -1,8 +1,26 @@
-"""Whether addresses can be listened on, before anything slow is done."""
+"""What listening takes: addresses, tried before anything slow, and files."""
 
+import contextlib
+import resource
 import socket
 
 from serving.command_line import UserError
+
+# Every connection is an open file. Many systems let a process raise its own
+# limit from 1,024; some set none, and then do not take the highest number.
+_OPEN_FILES = 65536
+
+
+def allow_many_connections():
+    """Raises this process' limit of open files as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # A limit that stays as it is, is no reason not to serve.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def check_addresses(options):

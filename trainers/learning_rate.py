@@ -1,7 +1,6 @@
 """The learning-rate finder of the language model command."""
 
 import dataclasses
-import os
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from trainers.language_model_stage import (
     compiled_language_model,
     language_model_streams,
 )
+from trainers.whole_files import written_whole
 from ulmfit_tf import training
 
 # fastai's range and number of steps.
@@ -95,6 +95,5 @@ def _draw(curve, path):
     margin = 0.2 * (high - low) + 0.1
     axes.set_ylim(low - margin, high + margin)
     axes.legend()
-    beside = path.with_name(path.name + ".partial")
-    figure.savefig(beside, format="png", dpi=120)
-    os.replace(beside, path)
+    with written_whole(path) as beside:
+        figure.savefig(beside, format="png", dpi=120)

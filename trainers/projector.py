@@ -1,12 +1,12 @@
 """Word embeddings for TensorBoard's embedding projector."""
 
-import os
 import pathlib
 
 import numpy as np
 from google.protobuf import text_format
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
+from trainers.whole_files import written_whole
 from ulmfit_tf import text
 
 _WORDS = 2000
@@ -44,6 +44,5 @@ def write_projector(directory, embedding, vocabulary, token_ids):
         metadata_path="words.tsv",
         tensor_shape=[len(shown), embedding.shape[1]],
     )
-    beside = directory / f"{_CONFIG}.partial"
-    beside.write_text(text_format.MessageToString(config))
-    os.replace(beside, directory / _CONFIG)
+    with written_whole(directory / _CONFIG) as beside:
+        beside.write_text(text_format.MessageToString(config))
