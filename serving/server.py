@@ -19,12 +19,14 @@ def main(argv):
     """Serves as the arguments say until SIGINT or SIGTERM."""
     # TensorFlow takes seconds to import; `--help` does without.
     from serving.listening import allow_many_connections, check_addresses
+    from serving.memory import return_large_blocks
     from serving.model_server import Server, address
     from serving.server_arguments import parse_arguments
 
     sources, options = parse_arguments(argv)
     check_addresses(options)
     allow_many_connections()
+    return_large_blocks()
     if options.tls is None and not _is_loopback(options.host):
         logging.warning(
             "Listening on %s without TLS: whoever reaches this machine can "

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import ctypes
 import gc
 import logging
 import threading
@@ -11,6 +10,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
+from serving import memory
 from serving.session_model import WARM_UP_FILE, SessionModel
 from serving.status import ServingError, invalid_argument, not_found
 
@@ -304,19 +304,8 @@ def _close(name, version):
     version.model = None
     # A graph refers to itself; its memory comes back here.
     gc.collect()
-    _trim()
+    memory.trim()
     logging.info("%s version %d is unloaded", name, version.number)
-
-
-def _trim():
-    """Has the C library give back what it keeps of freed memory.
-
-    Without it a server grows by a megabyte or two a version, in the gaps
-    between what is still in use.
-    """
-    # glibc has it; other C libraries do without.
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _needs_loading(version, directory):
