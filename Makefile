@@ -47,7 +47,8 @@ bench: setup $(if $(PEERS_PYTHON),,$(PEERS)/.installed)
 	$(BIN)/python -m benchmarks --rows $(ROWS) \
 		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python)
 	$(BIN)/python -m benchmarks.serving_throughput \
-		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python)
+		--peers-python $(or $(PEERS_PYTHON),$(PEERS)/bin/python) \
+		--output benchmarks/results/$$(date +%F)-serving.json
 
 $(PEERS)/.installed: benchmarks/requirements-peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
