@@ -84,11 +84,15 @@ def check_in_fresh_process(
         )
 
 
-def foreign_paths(directory):
+def foreign_paths(directory, classes=()):
     """Returns absolute paths found in the files of a SavedModel.
 
     A path that only exists where the model was exported makes it fail, or
     read something else, on the server.
+
+    Args:
+        directory: Path of the SavedModel.
+        classes: Names that may look like paths and are none, sequence of str.
     """
     # Not the weights, whose bytes may be anything, nor the vocabulary, whose
     # words may look like paths, nor the description, which no server reads.
@@ -100,6 +104,10 @@ def foreign_paths(directory):
         and path.parent.name != "assets"
         and path.name != "export.json"
     )
+    # One that is part of another would leave the rest of that.
+    for name in sorted(classes, key=len, reverse=True):
+        if "/" in name:
+            content = content.replace(name.encode("utf-8"), b"\0")
     places = [sys.prefix, sys.base_prefix, str(_ROOT), tempfile.gettempdir()]
     places.append(os.path.expanduser("~"))
     roots = {*_ROOTS, *(place for place in places if place[1:])}
@@ -216,7 +224,7 @@ def _check(question):
         wrong.append(
             f"operations that TF Serving is not known to run: {operations}"
         )
-    paths = foreign_paths(question["directory"])
+    paths = foreign_paths(question["directory"], question["classes"])
     if paths:
         wrong.append(f"absolute paths: {paths[:5]}")
     if "ulmfit_tf" in sys.modules:

@@ -149,6 +149,14 @@ def _tokenized(
         f"{len(tokenizer.vocabulary):,}",
         100 * np.mean(corpus.token_ids == text.UNKNOWN_ID),
     )
+    repeated = data.repeated_texts(validation_texts, dataset.train_texts)
+    if repeated:
+        _log.warning(
+            "%d of the %d validation texts are training texts as well, and so "
+            "easier than new ones",
+            repeated,
+            len(validation_texts),
+        )
     return Task(
         dataset=dataset,
         validation_texts=validation_texts,

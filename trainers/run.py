@@ -24,6 +24,10 @@ from trainers.thresholds import decided
 from trainers.whole_files import written_whole
 
 _log = logging.getLogger("trainers")
+# Validation texts whose answers the export is checked with, and how much of
+# each: it is read several times, alone and beside others.
+_SAMPLES = 16
+_SAMPLE_CHARACTERS = 20_000
 
 
 def run_classifier(task, recipe, settings, directory):
@@ -96,7 +100,10 @@ def run_classifier(task, recipe, settings, directory):
             classifier,
             saved_model.parent,
             version=1,
-            sample_texts=task.validation_texts[:16],
+            sample_texts=[
+                each[:_SAMPLE_CHARACTERS]
+                for each in task.validation_texts[:_SAMPLES]
+            ],
             figures={
                 f"{split}_{name}": value
                 for split, of_split in scores.items()
@@ -108,7 +115,7 @@ def run_classifier(task, recipe, settings, directory):
         "task_type": str(dataset.task_type),
         **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
-        **_errors_of_directions(classifier, dataset),
+        **_errors_of_directions(classifier, dataset, task),
         "seconds": round(time.monotonic() - started, 1),
         "run_dir": str(directory),
         "saved_model": str(saved_model),
@@ -173,13 +180,21 @@ class _Stages:
         return weights
 
 
-def _errors_of_directions(classifier, dataset):
+def _errors_of_directions(classifier, dataset, task):
     """Returns the test error of each direction alone, where there are two."""
     if dataset.test_texts is None or len(classifier.weights) < 2:
         return {}
     errors = {}
     for direction, weights in classifier.weights.items():
         alone = dataclasses.replace(classifier, weights={direction: weights})
+        if alone.decision.thresholds is not None:
+            # They suit the probabilities that they are chosen on.
+            decision = decided(
+                alone.decision,
+                alone.predict(task.validation_texts),
+                task.validation_labels,
+            )
+            alone = dataclasses.replace(alone, decision=decision)
         answers = Predictions.of(
             "test", alone, dataset.test_texts, dataset.test_labels
         )

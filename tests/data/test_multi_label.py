@@ -48,7 +48,9 @@ def test_labels_come_joined_as_lists_and_as_flags(
         [0, 0, 0],
         [0, 1, 1],
     ]
-    assert dataset.notes == ()
+    (note,) = dataset.notes
+    assert "1 of the 3 training texts" in note
+    assert "count as examples of none" in note
 
 
 def test_a_list_in_a_cell_must_be_json(write):

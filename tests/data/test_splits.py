@@ -1,10 +1,16 @@
 """Splits are stratified, seeded, and lose no text."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ulmfit_tf.data import DataError, TextDataset, limit_labels
-from ulmfit_tf.data.splits import hold_out_test, split_validation
+from ulmfit_tf.data.splits import (
+    hold_out_test,
+    repeated_texts,
+    split_validation,
+)
 
 COUNTS = (60, 30, 9, 1)  # All different, one class very rare.
 
@@ -119,3 +125,31 @@ def test_limit_out_of_range(num_labels):
         DataError, match=f"between 8,.*100, all.*Received: {num_labels}"
     ):
         make().limit_labels(num_labels, seed=0)
+
+
+def with_copies(counts, copies):
+    """A data set in which each text is there several times."""
+    dataset = make(counts)
+    return dataclasses.replace(
+        dataset,
+        train_texts=dataset.train_texts * copies,
+        train_labels=np.tile(dataset.train_labels, copies),
+    )
+
+
+def test_copies_of_a_held_out_text_go_along():
+    dataset = hold_out_test(with_copies((40, 20, 10), 2), 0.1, seed=0)
+    train, test = set(dataset.train_texts), set(dataset.test_texts)
+    assert not train & test
+    assert len(dataset.train_texts) == 2 * len(train)
+    assert len(dataset.test_texts) == 2 * len(test)
+    check_labels_belong_to_texts(dataset.test_texts, dataset.test_labels)
+    assert len(dataset.train_texts) + len(dataset.test_texts) == 140
+
+
+def test_copies_stay_where_a_class_would_be_lost():
+    texts = with_copies((40, 20, 1), 4)
+    dataset = hold_out_test(texts, 0.1, seed=0)
+    assert "c" in {text[0] for text in dataset.train_texts}
+    repeated = repeated_texts(dataset.test_texts, dataset.train_texts)
+    assert repeated > 0

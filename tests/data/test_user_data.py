@@ -94,7 +94,9 @@ def test_folder_of_tables(write, tmp_path):
     assert dataset.train_texts == CSV_TEXTS
     assert dataset.test_labels.tolist() == [1, 0]
     assert dataset.unlabelled_texts == ["who knows"]
-    assert dataset.notes == ()
+    # `good, "really"` is in both.
+    (note,) = dataset.notes
+    assert note.startswith("1 of the 2 test texts")
 
 
 def test_folder_with_two_training_tables(write, tmp_path):
@@ -223,3 +225,59 @@ def test_missing_file_names_its_neighbours(write, tmp_path):
 def test_test_fraction_out_of_range():
     with pytest.raises(DataError, match="`test_fraction`.*Received: 1"):
         load_dataset("questions", test_fraction=1)
+
+
+def test_a_carriage_return_inside_of_a_field_is_a_blank(write):
+    # As Python's own writer leaves it, without quotes.
+    path = write("t.csv", 'text,label\nab\rcd,x\r\n"e\rf",y\n')
+    assert load(path).train_texts == ["ab cd", "e f"]
+
+
+@pytest.mark.parametrize("name", ["unlabelled", "unlabeled", "unsup"])
+def test_texts_without_a_label_are_no_class(write, tmp_path, name):
+    for place in ("pos/1", "pos/2", "neg/1", "neg/2", f"{name}/1"):
+        write(f"set/{place}.txt", place)
+    dataset = load(tmp_path / "set")
+    assert dataset.classes == ("neg", "pos")
+    assert dataset.unlabelled_texts == [f"{name}/1"]
+
+
+def test_hidden_files_of_archives_are_no_texts(write, tmp_path):
+    for place in ("pos/1", "pos/._1", "neg/1", "neg/._1"):
+        write(f"set/{place}.txt", place)
+    assert load(tmp_path / "set").train_texts == ["neg/1", "pos/1"]
+
+
+def test_utf16_in_a_class_folder_is_refused(write, tmp_path):
+    write("set/pos/1.txt", "great".encode("utf-16"))
+    write("set/neg/1.txt", "bad")
+    with pytest.raises(DataError, match=r"1\.txt. is encoded as UTF-16"):
+        load(tmp_path / "set")
+
+
+def test_what_a_folder_of_tables_holds_beside_is_told(write, tmp_path, caplog):
+    table = "text,label\na,x\nb,y\n"
+    write("set/train.csv", table)
+    write("set/validation.csv", table)
+    write("set/unlabeled.csv", "text\nc\n")
+    write("set/notes.txt", "d")
+    write("set/picture.png", "e")
+    dataset = load(tmp_path / "set")
+    assert dataset.unlabelled_texts == ["c"]
+    assert "not read: notes.txt, validation.csv." in caplog.text
+
+
+def test_training_texts_in_the_test_table_are_noted(write, tmp_path):
+    write("set/train.csv", "text,label\na,x\nb,y\n")
+    write("set/test.csv", "text,label\na ,x\nc,y\n")
+    (note,) = load(tmp_path / "set").notes
+    assert note.startswith("1 of the 2 test texts of `set` are training texts")
+
+
+def test_a_class_name_that_is_no_unicode_is_refused(write):
+    path = write(
+        "t.jsonl",
+        '{"text":"a","label":"\\ud83d"}\n' * 2 + ('{"text":"b","label":"y"}\n'),
+    )
+    with pytest.raises(DataError, match="not valid Unicode"):
+        load(path)

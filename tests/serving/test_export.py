@@ -71,6 +71,14 @@ def test_a_path_would_be_found(tmp_path, monkeypatch, path):
         file.unlink()
 
 
+def test_a_class_name_like_a_path_is_none(tmp_path):
+    names = ("/home/garden", "/home/garden/tools", "shop/home/decor", "o")
+    content = b"".join(b"\x12" + name.encode() for name in names)
+    (tmp_path / "saved_model.pb").write_bytes(content + b"\x12/home/me/words")
+    found = self_check.foreign_paths(tmp_path, names)
+    assert found == ["/home/me/words"]
+
+
 @pytest.fixture
 def copied_export(model_directory, monkeypatch):
     """Makes writing an export fast: the one that exists is copied."""

@@ -9,7 +9,11 @@ from ulmfit_tf.data.corpus import (
 from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.registry import DATASETS, load_dataset
-from ulmfit_tf.data.splits import limit_labels, split_validation
+from ulmfit_tf.data.splits import (
+    limit_labels,
+    repeated_texts,
+    split_validation,
+)
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
 __all__ = [
@@ -24,5 +28,6 @@ __all__ = [
     "iter_documents",
     "limit_labels",
     "load_dataset",
+    "repeated_texts",
     "split_validation",
 ]

@@ -4,17 +4,21 @@ from pathlib import Path
 
 from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.data.files import decode, warn_of_undecodable
+from ulmfit_tf.data.files import (
+    decode,
+    warn_of_undecodable,
+    without_byte_order_mark,
+)
 from ulmfit_tf.data.tables import TABLE_SUFFIXES
 
-UNLABELLED_FOLDERS = ("unsup", "unlabelled")
+UNLABELLED_FOLDERS = ("unsup", "unlabelled", "unlabeled")
 
 
 def read_class_folders(path: Path) -> TextDataset:
     """Reads a folder with one subfolder of `.txt` files per class.
 
     The subfolders lie in `path` itself, or in `path/train` and
-    `path/test`. Texts in `unsup` or `unlabelled` have no label.
+    `path/test`. Texts in `unsup`, `unlabelled` or `unlabeled` have no label.
     """
     train = path / "train" if (path / "train").is_dir() else path
     texts, labels = _read_classes(train)
@@ -57,10 +61,14 @@ def _read_classes(path):
 
 
 def _read_text_files(folder):
-    files = sorted(folder.glob("*.txt"))
+    # Not the hidden ones: beside `1.txt` some archives hold `._1.txt`.
+    files = sorted(
+        file for file in folder.glob("*.txt") if not file.name.startswith(".")
+    )
     texts, undecodable = [], 0
     for file in files:
-        text, replaced = decode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        content = without_byte_order_mark(file, file.read_bytes())
+        text, replaced = decode(content)
         undecodable += replaced
         texts.append(text)
     warn_of_undecodable(folder, undecodable)

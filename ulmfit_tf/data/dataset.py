@@ -64,6 +64,8 @@ class TextDataset:
                 f"Received: classes={list(self.classes)}. "
                 "Check that the label column is the right one."
             )
+        for name in self.classes:
+            _check_encodable(self.name, name)
         if not self.train_texts:
             raise DataError(
                 f"Data set `{self.name}` has no training examples. Expected "
@@ -177,6 +179,13 @@ class TextDataset:
             return array
 
         notes = []
+        blank = sum(not labels for labels in train_labels)
+        if blank:
+            notes.append(
+                f"{blank} of the {len(train_labels)} training texts of "
+                f"`{name}` have no label and count as examples of none. If "
+                "nobody has labelled them, move them to the unlabelled texts."
+            )
         if all(len(labels) < 2 for labels in train_labels):
             notes.append(
                 f"No training text of `{name}` has more than one label. If "
@@ -268,6 +277,17 @@ def _check_strings(name, part, texts):
                 f"Received: {part} text {index} of type "
                 f"`{type(text).__name__}`: {text!r}."
             )
+
+
+def _check_encodable(name, class_name):
+    """JSON can hold half of a character, and so can names of folders."""
+    try:
+        class_name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The class name {class_name!a} of `{name}` is not valid Unicode. "
+            "Expected a name that can be written as UTF-8. Rename it."
+        ) from error
 
 
 def _number_or_name(label):

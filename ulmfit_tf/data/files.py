@@ -82,7 +82,7 @@ def decode_lines(
     undecodable = 0
     for number, line in enumerate(lines, start=1):
         if number == 1:
-            line = _without_byte_order_mark(where, line)
+            line = without_byte_order_mark(where, line)
         text, replaced = decode(line, encoding)
         undecodable += replaced
         yield text
@@ -112,7 +112,12 @@ def warn_of_undecodable(where: object, count: int, encoding: str = "utf-8"):
         )
 
 
-def _without_byte_order_mark(where, line):
+def without_byte_order_mark(where: object, line: bytes) -> bytes:
+    """Removes UTF-8's mark from the first bytes of a file.
+
+    Raises:
+        DataError: If they are UTF-16's.
+    """
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(
             f"`{where}` is encoded as UTF-16. Expected: UTF-8. Convert it: "

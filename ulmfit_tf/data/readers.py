@@ -1,5 +1,6 @@
 """Data sets from a user's own tables and folders."""
 
+import logging
 from pathlib import Path
 
 from ulmfit_tf.data.class_folders import read_class_folders
@@ -16,6 +17,7 @@ from ulmfit_tf.data.tables import (
     text_of,
 )
 
+logger = logging.getLogger(__name__)
 _ONE_LABEL = OneLabel()
 
 
@@ -122,11 +124,13 @@ def read_texts(path: Path, text_column: str = "text") -> list[str]:
 
 
 def _read_table_folder(path, text_column, label_columns):
-    texts, labels = read_table(
-        find_table(path, "train"), text_column, label_columns
-    )
+    train_file = find_table(path, "train")
+    texts, labels = read_table(train_file, text_column, label_columns)
     test_file = find_table(path, "test")
-    unlabelled_file = find_table(path, "unlabelled")
+    unlabelled_file = find_table(path, "unlabelled") or find_table(
+        path, "unlabeled"
+    )
+    _tell_of_others(path, {train_file, test_file, unlabelled_file})
     return label_columns.dataset(
         path.name,
         texts,
@@ -140,6 +144,24 @@ def _read_table_folder(path, text_column, label_columns):
         if unlabelled_file
         else [],
     )
+
+
+def _tell_of_others(path, read):
+    """Logs which files of a folder of tables are not among those read."""
+    others = sorted(
+        file.name
+        for file in path.iterdir()
+        if file not in read
+        and not file.name.startswith(".")
+        and data_suffix(file) in (*TABLE_SUFFIXES, ".txt")
+    )
+    if others:
+        logger.warning(
+            "%s: not read: %s. Texts are taken from the tables `train`, "
+            "`test` and `unlabelled`; a validation split is made of `train`.",
+            path,
+            ", ".join(others[:10]),
+        )
 
 
 def _is_number(text):

@@ -12,7 +12,7 @@ from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.label_columns import label_columns
 from ulmfit_tf.data.sources import Layout, Source, resolve
-from ulmfit_tf.data.splits import hold_out_test
+from ulmfit_tf.data.splits import hold_out_test, repeated_texts
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR
 
 logger = logging.getLogger(__name__)
@@ -243,9 +243,23 @@ def load_dataset(
         )
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)
+    dataset = _with_note_of_repeated(dataset)
     for note in dataset.notes:
         logger.warning(note)
     return dataset
+
+
+def _with_note_of_repeated(dataset):
+    """Says how many test texts a model is trained on."""
+    tests = dataset.test_texts or []
+    count = repeated_texts(tests, dataset.train_texts)
+    if not count:
+        return dataset
+    note = (
+        f"{count} of the {len(tests)} test texts of `{dataset.name}` are "
+        "training texts as well, and so easier than new ones."
+    )
+    return dataclasses.replace(dataset, notes=(*dataset.notes, note))
 
 
 def _load_registered(registered, data_dir, cache_dir):

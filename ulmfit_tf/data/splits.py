@@ -51,7 +51,9 @@ def hold_out_test(
 ) -> "TextDataset":
     """Turns part of the training examples into the test split.
 
-    For data that comes without one; says so in the data set's `notes`.
+    For data that comes without one; says so in the data set's `notes`. Where
+    a text is there several times, its copies go along: a model that has been
+    trained on a text is not tested by it.
 
     Args:
         dataset: A data set without test split.
@@ -63,6 +65,7 @@ def hold_out_test(
         DataError: If a class, or the split as a whole, has too few examples.
     """
     kept, held_out = _split_indices(dataset, fraction, seed, "test")
+    kept, held_out = _with_copies(dataset, kept, held_out)
     note = (
         f"`{dataset.name}` has no test split: {len(held_out)} of its "
         f"{len(dataset.train_texts)} labelled examples were held out as one "
@@ -74,6 +77,12 @@ def hold_out_test(
         test_labels=dataset.train_labels[held_out],
         notes=(*dataset.notes, note),
     )
+
+
+def repeated_texts(texts: list[str], others: list[str]) -> int:
+    """Returns how many of some texts are among the others, blanks aside."""
+    known = {text.strip() for text in others}
+    return sum(text.strip() in known for text in texts)
 
 
 def limit_labels(
@@ -217,6 +226,21 @@ def _split_indices(dataset, fraction, seed, part):
         random_state=seed,
     )
     return np.sort(kept), np.sort(held_out_indices)
+
+
+def _with_copies(dataset, kept, held_out):
+    """Moves the copies of held-out texts to their side.
+
+    Unless a class would then have too few examples to train and validate on.
+    """
+    texts = [text.strip() for text in dataset.train_texts]
+    away = {texts[i] for i in held_out}
+    is_copy = np.array([texts[i] in away for i in kept], bool)
+    left = _label_counts(_keep(dataset, kept[~is_copy]))
+    enough = np.minimum(2, _label_counts(_keep(dataset, kept)))
+    if (left < enough).any():
+        return kept, held_out
+    return kept[~is_copy], np.sort(np.append(held_out, kept[is_copy]))
 
 
 def _split_label_sets(dataset, fraction, seed, part):

@@ -77,7 +77,9 @@ def parse_csv(
     # Documents are longer than the 128 kB that the module allows a field.
     csv.field_size_limit(2**31 - 1)
     # Strict: an unclosed quote would swallow the rest of the file.
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        map(_without_stray_returns, lines), delimiter=delimiter, strict=True
+    )
     line_number = 1
     try:
         for row in reader:
@@ -96,6 +98,19 @@ def parse_csv(
             'Fields that hold a quote need "quotes" around them and the '
             'quote inside doubled: "". For files without quoting use .tsv.'
         ) from error
+
+
+def _without_stray_returns(line):
+    """Replaces carriage returns inside of a line, which end no line there.
+
+    Python's writer leaves them without quotes, and its reader refuses them.
+    """
+    if "\r" not in line or not line.endswith("\n"):
+        return line
+    body, end = (
+        (line[:-2], "\r\n") if line.endswith("\r\n") else (line[:-1], "\n")
+    )
+    return body.replace("\r", " ") + end
 
 
 def require_columns(path: Path, record: dict, *columns: str):
