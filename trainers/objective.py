@@ -96,15 +96,16 @@ def positive_weights(labels):
 
 
 class PositiveWeightedCrossentropy(keras.losses.Loss):
-    """Binary cross-entropy whose positive targets have weights.
+    """Binary cross-entropy in which texts with a label have its weight.
 
-    The mean over classes of `-(w t log p + (1 - t) log(1 - p))`, with `p`
-    the sigmoid of a logit.
+    The mean over classes of `-v (t log p + (1 - t) log(1 - p))`, with `p` the
+    sigmoid of a logit, and `v` the class' weight where the text has the
+    label, else 1.
 
     Args:
-        weights: Optional float array `(classes,)`, `w`; by default 1.
+        weights: Optional float array `(classes,)`; by default 1.
         label_smoothing: Float in `[0, 1)`; a target `t` becomes
-            `t (1 - s) + s / 2`.
+            `t (1 - s) + s / 2`. It does not change who has which weight.
 
     Call arguments:
         y_true: Float tensor `(batch, classes)`, 0 or 1.
@@ -118,13 +119,13 @@ class PositiveWeightedCrossentropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         y_pred = ops.cast(y_pred, "float32")
-        targets = ops.cast(y_true, "float32") * (1 - self.label_smoothing)
-        targets += self.label_smoothing / 2
-        positive = targets * ops.softplus(-y_pred)
+        flags = ops.cast(y_true, "float32")
+        targets = flags * (1 - self.label_smoothing) + self.label_smoothing / 2
+        losses = targets * ops.softplus(-y_pred)
+        losses += (1 - targets) * ops.softplus(y_pred)
         if self.weights is not None:
-            positive *= self.weights
-        negative = (1 - targets) * ops.softplus(y_pred)
-        return ops.mean(positive + negative, axis=-1)
+            losses *= 1 + flags * (self.weights - 1)
+        return ops.mean(losses, axis=-1)
 
 
 class F1OfLogits(keras.metrics.F1Score):

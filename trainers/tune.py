@@ -373,6 +373,9 @@ def _summarize(experiment, point, recipe):
         # A sweep's stage two has rates of its own, see
         # `with_language_model_pinned`.
         "language_model_decay_factor": recipe.language_model_decay_factor,
+        # What the trials had, however much text there is: a classifier that
+        # is given an order of unfreezing does not shorten its training.
+        **({"epochs": recipe.epochs} if "unfreezing" in chosen else {}),
         **chosen,
     }
     write_recipe(directory / "best_recipe.json", given)

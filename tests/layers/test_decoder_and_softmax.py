@@ -131,6 +131,17 @@ def test_losses_are_float32_under_mixed_precision():
     assert losses.shape == (2, 2)
 
 
+def test_the_bias_is_not_rounded_under_mixed_precision():
+    hidden, embeddings, bias, targets = make_arrays()
+    losses = []
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(0)
+        layer = SampledSoftmax(8, dtype=policy)
+        # Without a state the logits are the bias alone.
+        losses.append(layer(0 * hidden, targets, embeddings, bias - 10.3))
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 @pytest.mark.parametrize("sample_size", [VOCABULARY_SIZE, 99])
 def test_a_sample_as_large_as_the_vocabulary_is_refused(sample_size):
     hidden, embeddings, bias, targets = make_arrays()

@@ -54,6 +54,17 @@ def test_positive_targets_weigh_as_much_as_negative_ones(batch):
     assert float(loss) == pytest.approx(np.sum(expected) / 200, rel=1e-5)
 
 
+def test_smoothing_leaves_the_weights_to_those_who_have_the_label(batch):
+    flags, logits = batch
+    weights = np.float32([9, 99, 3, 1, 0.1])
+    targets = flags * 0.9 + 0.05
+    chances = _sigmoid(logits)
+    losses = -targets * np.log(chances) - (1 - targets) * np.log(1 - chances)
+    expected = (losses * np.where(flags, weights, 1)).mean()
+    loss = PositiveWeightedCrossentropy(weights, label_smoothing=0.1)
+    assert float(loss(flags, logits)) == pytest.approx(expected, rel=1e-4)
+
+
 def test_smoothing_moves_both_targets_to_the_middle(batch):
     flags, logits = batch
     smoothed = PositiveWeightedCrossentropy(label_smoothing=0.2)

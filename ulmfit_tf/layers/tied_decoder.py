@@ -118,6 +118,9 @@ class SampledSoftmax(keras.layers.Layer):
     def __init__(self, sample_size, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
+        # Keras would round the bias, and the whole matrix in place of the
+        # rows that are looked up.
+        self._convert_input_args = False
         self.sample_size = sample_size
         self.seed_generator = keras.random.SeedGenerator()
 
