@@ -248,7 +248,8 @@ def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
     Few documents get more epochs of stage three, about the same number of
     steps whatever the batch size, and batches of at most half of them; a data
     set without a recipe of its own gets fewer epochs of stages two and three
-    the more text it has. What the user gave stays.
+    the more text it has, and a small part of one with a recipe as many of
+    stage two as if it had none. What the user gave stays.
 
     Args:
         recipe: `Recipe`.
@@ -281,6 +282,12 @@ def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
         # Other orders of unfreezing may need more epochs than that.
         if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:
             changes["epochs"] = enough
+    elif "language_model_epochs" not in given and recipe.language_model_epochs:
+        # The recipes of large sets are for all of their text.
+        enough = min(FINE_TUNING.epochs, _MOST_TOKENS // tokens)
+        usual = RECIPES[dataset].language_model_epochs
+        if enough > usual == recipe.language_model_epochs:
+            changes["language_model_epochs"] = enough
     for name, value in changes.items():
         _log.info("%s: %d, for the size of the data", name, value)
     return dataclasses.replace(recipe, **changes)

@@ -112,6 +112,26 @@ def test_much_text_is_read_fewer_times_unless_the_set_has_a_recipe():
 
 
 @pytest.mark.parametrize(
+    "tokens, epochs", [(15_000, 15), (3_000_000, 6), (23_000_000, 5)]
+)
+def test_a_part_of_a_large_set_is_read_more_often_than_the_whole(
+    tokens, epochs
+):
+    recipe = recipe_for("imdb", {})
+    fitted = fitted_to_size(recipe, "imdb", {}, 1000, tokens, 15_000)
+    assert fitted.language_model_epochs == epochs
+    for given in (0, 5):
+        recipe = recipe_for("imdb", {"language_model_epochs": given})
+        fields = {"language_model_epochs"}
+        kept = fitted_to_size(recipe, "imdb", fields, 1000, tokens, 15_000)
+        assert kept.language_model_epochs == given
+    # As without stage two, which learning curves compare with.
+    recipe = dataclasses.replace(recipe, language_model_epochs=0)
+    kept = fitted_to_size(recipe, "imdb", {}, 1000, tokens, 15_000)
+    assert kept.language_model_epochs == 0
+
+
+@pytest.mark.parametrize(
     "documents, tokens, epochs",
     [
         pytest.param(20_000, 1_000_000, 12, id="short"),
