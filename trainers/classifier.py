@@ -11,6 +11,7 @@ import time
 from trainers import command_line
 from trainers.recipe_files import add_recipe_flags, recipe_overrides
 from trainers.recipes import Recipe, fitted_to_size, recipe_for
+from trainers.run_clock import RunClock
 from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
@@ -118,9 +119,10 @@ def main(argv):
             "run was started with: its texts, labels or words differ. Put "
             "the old data back, or start a new run."
         )
-    return run_classifier(
-        task, recipe, argparse.Namespace(**settings), directory
-    )
+    with RunClock(directory) as clock:
+        return run_classifier(
+            task, recipe, argparse.Namespace(**settings), directory, clock
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import logging
 import os
-import time
 
 from trainers import command_line, stable_runs
 from trainers.language_model_arguments import (
@@ -16,6 +15,7 @@ from trainers.language_model_arguments import (
     recipe_of,
     search_of,
 )
+from trainers.run_clock import RunClock
 
 _NAME = "trainers.language_model"
 _log = logging.getLogger("trainers")
@@ -50,7 +50,10 @@ def main(argv):
         return command_line.read_json(directory / "metrics.json")["figures"]
     max_steps = given.get("max_steps") if arguments.resume else None
     try:
-        return _train(argparse.Namespace(**settings), directory, max_steps)
+        with RunClock(directory) as clock:
+            return _train(
+                argparse.Namespace(**settings), directory, max_steps, clock
+            )
     except command_line.USER_ERRORS:
         # The corrected command shall find its folder free.
         if arguments.resume is None and not (directory / "training").exists():
@@ -58,16 +61,15 @@ def main(argv):
         raise
 
 
-def _train(settings, directory, max_steps):
+def _train(settings, directory, max_steps, clock):
     """Trains in a run folder, or looks for a learning rate.
 
     Args:
         settings: Namespace of the run's settings.
         directory: `pathlib.Path` of the run folder.
         max_steps: Other `max_steps` for a run that is resumed, or `None`.
+        clock: `RunClock`.
     """
-    started = time.monotonic()
-
     from trainers.corpus_text import prepare_corpus
     from trainers.run_options import RunOptions
     from ulmfit_tf import models, pretrained, training
@@ -131,7 +133,14 @@ def _train(settings, directory, max_steps):
                 corpus.train.num_tokens / stream.steps_per_epoch,
             )
             card = model_card(
-                settings, recipe, model, corpus, options, tokens, records
+                settings,
+                recipe,
+                model,
+                corpus,
+                options,
+                tokens,
+                clock.seconds(),
+                records,
             )
             model.save_to_preset(
                 model_directory, card, settings.stored_precision
@@ -142,7 +151,7 @@ def _train(settings, directory, max_steps):
             "language_model": str(model_directory),
         }
     figures |= {
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": clock.seconds(),
         "run_dir": str(directory),
     }
     command_line.write_json(

@@ -14,7 +14,7 @@ layers (hidden {hidden_units}), {size:,} {kind}.
 - Text: `{corpus}`, {train:,} tokens to train on and {validation:,} held out,
   {unknown:.1f} % of which are unknown. Licence of the text: (fill in).
 - Training: {steps:,} steps, {seen:.1f} million tokens, from {start}; computed
-  in {policy}. Weights stored as {dtype}.
+  in {policy}, {hours:.1f} hours. Weights stored as {dtype}.
 - Perplexity a token of the held-out documents, whole vocabulary; the weights
   are those of the row with the lowest:
 
@@ -36,7 +36,9 @@ It repeats what its text says, biases included. (Fill in.)
 """
 
 
-def model_card(settings, recipe, model, corpus, options, tokens, records):
+def model_card(
+    settings, recipe, model, corpus, options, tokens, seconds, records
+):
     """Returns the card as Markdown, with gaps for what no run can know.
 
     Args:
@@ -46,6 +48,7 @@ def model_card(settings, recipe, model, corpus, options, tokens, records):
         corpus: `CorpusText`.
         options: `RunOptions`.
         tokens: `(steps, tokens_per_step)`.
+        seconds: Float, time of the run.
         records: List of dicts, the run's reports, equally far apart.
     """
     steps, tokens_per_step = tokens
@@ -70,6 +73,7 @@ def model_card(settings, recipe, model, corpus, options, tokens, records):
         unknown=100 * np.mean(held_out == text.UNKNOWN_ID),
         steps=steps,
         seen=seen,
+        hours=seconds / 3600,
         start=", ".join(settings.pretrained or ["new weights"]),
         policy=options.policy,
         dtype=settings.stored_precision,

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import shutil
-import time
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +29,7 @@ _SAMPLES = 16
 _SAMPLE_CHARACTERS = 20_000
 
 
-def run_classifier(task, recipe, settings, directory):
+def run_classifier(task, recipe, settings, directory, clock):
     """Trains, evaluates and exports a classifier in its run folder.
 
     Whatever a killed run has finished is read from the folder.
@@ -40,11 +39,11 @@ def run_classifier(task, recipe, settings, directory):
         recipe: `Recipe`.
         settings: Namespace of the command line's other settings.
         directory: `pathlib.Path` of the run folder.
+        clock: `RunClock`.
 
     Returns:
         Dict of the run's final figures.
     """
-    started = time.monotonic()
     _remove_unfinished(directory)
     dataset = task.dataset
     run_options = RunOptions.of_run(settings, directory)
@@ -116,7 +115,7 @@ def run_classifier(task, recipe, settings, directory):
         **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
         **_errors_of_directions(classifier, dataset, task),
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": clock.seconds(),
         "run_dir": str(directory),
         "saved_model": str(saved_model),
     }
