@@ -9,6 +9,7 @@ import os
 import time
 
 from trainers import command_line
+from trainers.locks import run_locked
 from trainers.recipe_files import add_recipe_flags, recipe_overrides
 from trainers.recipes import Recipe, fitted_to_size, recipe_for
 from trainers.run_clock import RunClock
@@ -119,7 +120,7 @@ def main(argv):
             "run was started with: its texts, labels or words differ. Put "
             "the old data back, or start a new run."
         )
-    with RunClock(directory) as clock:
+    with run_locked(directory), RunClock(directory) as clock:
         return run_classifier(
             task, recipe, argparse.Namespace(**settings), directory, clock
         )

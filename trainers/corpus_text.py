@@ -6,15 +6,26 @@ import hashlib
 import json
 import logging
 import math
+import time
+
+import numpy as np
 
 from trainers.command_line import UserError, read_json, write_json
 from trainers.task_text import new_tokenizer, task_tokenizer, weights_for
 from ulmfit_tf import data, text
 from ulmfit_tf.data.download import default_cache_dir
-from ulmfit_tf.data.token_cache import TokenizedCorpus, cached_corpus
+from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.token_cache import (
+    TokenizedCorpus,
+    cached_corpus,
+    check_writable,
+)
 
 _log = logging.getLogger("trainers")
 _FEWEST_TOKENS = 100
+# A share of the tokens; of English, 6 % is usual with 20,000 words.
+_MUCH_UNKNOWN = 0.2
+_TELL_SECONDS = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +68,21 @@ def prepare_corpus(settings, recipe, pretrained, directory):
     corpus = {"name_or_path": settings.corpus, "data_dir": settings.data_dir}
     files = data.corpus_files(**corpus)
 
-    def documents():
-        return data.iter_documents(**corpus, text_column=settings.text_column)
+    def documents(held_out, purpose):
+        every = data.iter_documents(
+            **corpus, text_column=settings.text_column, files=files
+        )
+        chosen = (
+            document
+            for index, document in enumerate(every)
+            if _is_held_out(index, fraction) == held_out
+        )
+        return _counted(chosen, purpose)
 
+    # As it was written, since 0.1 is no binary number.
+    fraction = fractions.Fraction(str(settings.validation_fraction))
+    # Before hours may go by.
+    check_writable(default_cache_dir() / "corpora")
     facts = {
         "files": data.fingerprint(files),
         "rules": text.RULES_VERSION,
@@ -67,8 +90,6 @@ def prepare_corpus(settings, recipe, pretrained, directory):
     _check_unchanged(directory / "corpus.json", facts)
     tokenizer = _tokenizer(settings, recipe, pretrained, documents, directory)
     weights = pretrained and weights_for(pretrained, tokenizer.vocabulary)
-    # As it was written, since 0.1 is no binary number.
-    fraction = fractions.Fraction(str(settings.validation_fraction))
     key = _digest(
         facts,
         settings.corpus if settings.corpus in data.CORPORA else None,
@@ -81,9 +102,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
 
     def part(name, held_out):
         def texts():
-            for index, document in enumerate(documents()):
-                if _is_held_out(index, fraction) == held_out:
-                    yield document
+            return documents(held_out, f"tokenizing the {name} text")
 
         _log.info("tokenizing the %s text, unless it is cached", name)
         tokenized = cached_corpus(cache / name, key, texts, tokenizer)
@@ -96,16 +115,37 @@ def prepare_corpus(settings, recipe, pretrained, directory):
             )
         return tokenized
 
-    result = CorpusText(
-        tokenizer, weights, part("training", False), part("validation", True)
-    )
+    # The small part first: that it is too small is then told at once.
+    validation = part("validation", True)
+    result = CorpusText(tokenizer, weights, part("training", False), validation)
+    unknown = float(np.mean(validation.token_ids == text.UNKNOWN_ID))
     _log.info(
-        "%s tokens to train on, %s to validate on, %s words",
+        "%s tokens to train on, %s to validate on, %s words; %.1f %% of the "
+        "tokens are unknown",
         f"{result.train.num_tokens:,}",
-        f"{result.validation.num_tokens:,}",
+        f"{validation.num_tokens:,}",
         f"{len(tokenizer.vocabulary):,}",
+        100 * unknown,
     )
+    if unknown > _MUCH_UNKNOWN:
+        _log.warning(
+            "The model will learn little from so many unknown words. Is this "
+            "the language of the vocabulary? One of its own is learned "
+            "without `--pretrained`, or with `--extend-vocabulary`; "
+            "`--tokenizer sentencepiece` suits languages without spaces or "
+            "with many forms of a word."
+        )
     return result
+
+
+def _counted(documents, purpose):
+    """Passes documents on and tells from time to time how many there were."""
+    told = time.monotonic()
+    for number, document in enumerate(documents, 1):
+        yield document
+        if time.monotonic() - told > _TELL_SECONDS:
+            told = time.monotonic()
+            _log.info("%s: %s documents", purpose, f"{number:,}")
 
 
 def _is_held_out(index, fraction):
@@ -145,11 +185,18 @@ def _tokenizer(settings, recipe, pretrained, documents, directory):
         return text.load_tokenizer(own)
     if pretrained is not None and not settings.extend_vocabulary:
         return pretrained.tokenizer
-    _log.info("learning the vocabulary")
-    learn = (documents(), recipe.vocabulary_size, recipe.min_frequency)
+    purpose = "learning the vocabulary"
+    _log.info(purpose)
+    learn = (
+        documents(False, purpose),
+        recipe.vocabulary_size,
+        recipe.min_frequency,
+    )
     if pretrained is None:
         try:
             tokenizer = new_tokenizer(settings.tokenizer, *learn)
+        except DataError:
+            raise
         except ValueError as error:
             raise UserError(f"`--vocabulary-size`: {error}") from error
     else:

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import pathlib
 
 from trainers import command_line, stable_runs
 from trainers.language_model_arguments import (
@@ -15,6 +16,7 @@ from trainers.language_model_arguments import (
     recipe_of,
     search_of,
 )
+from trainers.locks import run_locked
 from trainers.run_clock import RunClock
 
 _NAME = "trainers.language_model"
@@ -50,7 +52,7 @@ def main(argv):
         return command_line.read_json(directory / "metrics.json")["figures"]
     max_steps = given.get("max_steps") if arguments.resume else None
     try:
-        with RunClock(directory) as clock:
+        with run_locked(directory), RunClock(directory) as clock:
             return _train(
                 argparse.Namespace(**settings), directory, max_steps, clock
             )
@@ -203,6 +205,14 @@ def _check_settings(settings):
     from ulmfit_tf import data, models
 
     data.corpus_files(settings.corpus, data_dir=settings.data_dir)
+    corpus = pathlib.Path(settings.corpus).expanduser().resolve()
+    output = pathlib.Path(settings.output).resolve()
+    if corpus.is_dir() and output.is_relative_to(corpus):
+        raise command_line.UserError(
+            f"`--output {settings.output}` lies in the folder of the corpus: "
+            "the run's own files would be read as its text. Choose a folder "
+            "outside of it."
+        )
     if settings.preset not in models.ARCHITECTURES:
         raise command_line.UserError(
             f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "

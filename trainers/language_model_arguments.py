@@ -167,6 +167,20 @@ def _check_search(parser, arguments):
             )
 
 
+def _check_pretrained(parser, arguments, given):
+    """Ends if a flag contradicts `--pretrained`, or needs it."""
+    its_own = sorted(given & {"--preset", "--tokenizer"})
+    if arguments.pretrained and its_own:
+        parser.error(
+            f"{', '.join(its_own)}: a --pretrained model has its own; leave "
+            "that out"
+        )
+    if not arguments.pretrained:
+        of_it = given & {"--extend-vocabulary", "--no-extend-vocabulary"}
+        if of_it:
+            parser.error(f"{', '.join(sorted(of_it))}: only with --pretrained")
+
+
 def _check_combination(parser, arguments, argv):
     given = {word.split("=")[0] for word in argv if word.startswith("--")}
     if arguments.generate is not None:
@@ -181,6 +195,7 @@ def _check_combination(parser, arguments, argv):
     if useless:
         parser.error(f"{', '.join(sorted(useless))}: only with --generate")
     command_line.refuse_other_flags(parser, argv, allowed=("--max-steps",))
+    _check_pretrained(parser, arguments, given)
     if arguments.resume is None:
         for needed in ("corpus", "output"):
             if getattr(arguments, needed) is None:

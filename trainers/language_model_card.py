@@ -15,8 +15,9 @@ layers (hidden {hidden_units}), {size:,} {kind}.
   {unknown:.1f} % of which are unknown. Licence of the text: (fill in).
 - Training: {steps:,} steps, {seen:.1f} million tokens, from {start}; computed
   in {policy}, {hours:.1f} hours. Weights stored as {dtype}.
-- Perplexity a token of the held-out documents, whole vocabulary; the weights
-  are those of the row with the lowest:
+- Perplexity a token of the held-out documents, read side by side in as many
+  parts as a batch has rows, whole vocabulary; the weights are those of the row
+  with the lowest:
 
 | million tokens | perplexity |
 |---|---|

@@ -17,6 +17,8 @@ from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 _log = logging.getLogger("trainers")
 # Of a stable schedule: the same whatever the number of steps.
 WARM_UP_STEPS = 200
+# Tokens to validate on over those to train on between two reports.
+_MUCH_VALIDATION = 0.25
 
 
 def train_language_model(
@@ -58,6 +60,9 @@ def train_language_model(
     )
     reports, steps_per_report = _reports(recipe, stream.steps_per_epoch)
     total_steps = reports * steps_per_report
+    tokens = train_corpus.num_tokens / stream.steps_per_epoch
+    if validation_corpus is not None:
+        _tell_cost(steps_per_report * tokens, validation_corpus.num_tokens)
 
     def rate_schedule(rate):
         return schedule(
@@ -111,7 +116,6 @@ def train_language_model(
             "validation_data": evaluation.dataset(),
             "validation_steps": evaluation.steps_per_epoch,
         }
-    tokens = train_corpus.num_tokens / stream.steps_per_epoch
     remedy = (
         f"Lower the learning rate ({recipe.learning_rate}) or use "
         f"`--precision float32`. What was learned before is in `{directory}`."
@@ -242,6 +246,18 @@ def compiled_language_model(
         )
     )
     return model, optimizers
+
+
+def _tell_cost(trained_on, validated_on):
+    """Warns if a report reads much text, beside what was trained on."""
+    if validated_on > _MUCH_VALIDATION * trained_on:
+        _log.warning(
+            "Each report reads %s tokens to validate on, after %s to train "
+            "on. A smaller `--validation-fraction` or a larger "
+            "`--steps-per-report` takes less time.",
+            f"{validated_on:,}",
+            f"{int(trained_on):,}",
+        )
 
 
 def _reports(recipe, steps_per_epoch):

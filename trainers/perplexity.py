@@ -92,8 +92,8 @@ def main(argv):
     return {
         "corpus": arguments.corpus,
         "direction": arguments.direction,
-        "perplexity_per_token": round(math.exp(nats / tokens), 3),
-        "perplexity_per_word": round(math.exp(nats / words), 3),
+        "perplexity_per_token": _perplexity(nats, tokens),
+        "perplexity_per_word": _perplexity(nats, words),
         "tokens": corpus.num_tokens,
         "predicted_tokens": tokens,
         "words": words,
@@ -102,6 +102,17 @@ def main(argv):
         ),
         **stored,
     }
+
+
+def _perplexity(nats, count):
+    """Returns a perplexity; `None` where it is beyond any number.
+
+    A text without spaces is one word.
+    """
+    try:
+        return round(math.exp(nats / count), 3)
+    except OverflowError:
+        return None
 
 
 def total_nats(source, token_ids, batch_size=16):

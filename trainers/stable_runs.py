@@ -43,6 +43,7 @@ def with_max_steps(directory, recipe, max_steps, *parts):
                 f"`--max-steps {max_steps}`: the run is at step {done}; "
                 f"{name}, its rate falls from step {falls} on. {_ADVICE}"
             )
+    check_warm_up(changed, *parts)
     if max_steps:
         _check_epochs(changed, max_steps, *parts)
     command_line.record(directory, max_steps=max_steps)

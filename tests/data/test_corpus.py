@@ -91,6 +91,30 @@ def test_folder_and_glob_are_read_in_order(write, tmp_path):
     assert list(iter_documents(f"{tmp_path}/c/*.txt")) == ["a.txt", "b.txt"]
 
 
+def test_hidden_files_are_nobody_s_texts(write, tmp_path):
+    for name in ("c/a.txt", "c/._a.txt", "c/.ipynb_checkpoints/b.txt"):
+        write(name, name)
+    assert list(iter_documents(tmp_path / "c")) == ["c/a.txt"]
+    # Named outright it is meant.
+    assert list(iter_documents(tmp_path / "c" / "._a.txt")) == ["c/._a.txt"]
+    hidden = write(".data/texts/a.txt", "a").parent
+    assert list(iter_documents(hidden)) == ["a"]
+
+
+def test_records_without_the_column_are_counted(write, caplog):
+    records = '{"text": "a"}\n{"content": "b"}\n{"text": ""}\n'
+    path = write("a.jsonl", records)
+    assert list(iter_documents(path)) == ["a"]
+    assert "1 of 3 records have no `text`" in caplog.text
+
+
+def test_files_given_are_read_and_no_others(write, tmp_path):
+    write("c/a.txt", "a")
+    files = corpus_files(tmp_path / "c")
+    write("c/b.txt", "b")
+    assert list(iter_documents(tmp_path / "c", files=files)) == ["a"]
+
+
 def test_wikitext_folder_leaves_its_held_out_files_alone(write, tmp_path):
     for split in ("train", "valid", "test"):
         write(f"w/wiki.{split}.tokens", f" = {split} = \n")

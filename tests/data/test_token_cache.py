@@ -1,5 +1,6 @@
 """Token ids on disk: made once, whole or not at all."""
 
+import errno
 import os
 import time
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.token_cache import (
     TokenizedCorpus,
     cached_corpus,
@@ -133,3 +135,53 @@ def test_what_killed_processes_left_is_removed(tmp_path):
     make(tmp_path / "cache")
     # The other one may be another process' that is at work.
     assert sorted(os.listdir(tmp_path)) == ["cache", "cacheabcdefgh"]
+
+
+def test_two_processes_that_make_the_same_cache_share_it(tmp_path):
+    """The second is done while the first is still reading."""
+    folder, seen = tmp_path / "cache", []
+
+    def read():
+        yield from TEXTS
+        seen.append(make(folder)[0])
+        seen.append(os.stat(folder).st_ino)
+
+    mine = cached_corpus(folder, "a", read, tokenizer)
+    other, inode = seen
+    # What the other has mapped is left to it.
+    assert os.stat(folder).st_ino == inode
+    assert as_lists(mine) == as_lists(other) == DOCUMENTS
+    assert os.listdir(tmp_path) == ["cache"]
+
+
+def test_a_cache_that_appears_at_the_last_moment_is_taken(
+    tmp_path, monkeypatch
+):
+    """Between the look for it and the renaming."""
+    folder, replace, other = tmp_path / "cache", os.replace, []
+
+    def too_late(source, target):
+        if str(target) == str(folder) and not other:
+            other.append(1)
+            make(folder)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", too_late)
+    corpus, _ = make(folder)
+    assert other and as_lists(corpus) == DOCUMENTS
+    assert os.listdir(tmp_path) == ["cache"]
+
+
+def test_others_may_read_a_cache(tmp_path):
+    make(tmp_path / "cache")
+    assert (tmp_path / "cache").stat().st_mode & 0o755 == 0o755
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match="No space left.*XDG_CACHE_HOME"):
+        make(tmp_path / "cache")
+    assert os.listdir(tmp_path) == []

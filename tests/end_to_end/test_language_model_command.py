@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from trainers import command_line, language_model
 from trainers.command_line import UserError
+from trainers.locks import run_locked
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -276,6 +277,21 @@ def test_other_steps_are_refused_where_rates_have_fallen(
         pytest.param(["--epochs", "0"], "--epochs", id="epochs"),
         pytest.param(["--max-steps", "-1"], "--max-steps", id="max_steps"),
         pytest.param(["--generate", "A"], "--corpus", id="generate"),
+        pytest.param(
+            ["--pretrained", "compact", "--preset", "paper"],
+            "--preset: a --pretrained model has its own",
+            id="preset_of_pretrained",
+        ),
+        pytest.param(
+            ["--pretrained", "compact", "--tokenizer", "sentencepiece"],
+            "--tokenizer: a --pretrained model has its own",
+            id="tokenizer_of_pretrained",
+        ),
+        pytest.param(
+            ["--no-extend-vocabulary"],
+            "--no-extend-vocabulary: only with --pretrained",
+            id="extend_nothing",
+        ),
         pytest.param(["--top-k", "3"], "--top-k", id="generation_flag"),
     ],
 )
@@ -287,6 +303,27 @@ def test_a_mistake_leaves_no_folder(
         *("--corpus", str(corpus), "--output", str(output)), *arguments
     )
     assert not output.exists()
+
+
+def test_a_run_in_the_folder_of_its_texts_is_refused(
+    refusal, corpus, monkeypatch
+):
+    monkeypatch.chdir(corpus.parent)
+    message = refusal("--corpus", ".", "--output", "runs/lm")
+    assert "`--output runs/lm` lies in the folder of the corpus" in message
+    assert not (corpus.parent / "runs").exists()
+
+
+def test_a_run_at_work_is_left_alone(refusal, trained):
+    run_dir = pathlib.Path(trained["run_dir"])
+    metrics = run_dir / "metrics.json"
+    metrics.rename(run_dir / "kept.json")
+    try:
+        with run_locked(run_dir):
+            message = refusal("--resume", str(run_dir))
+    finally:
+        (run_dir / "kept.json").rename(metrics)
+    assert "another process is at work on this run" in message
 
 
 @pytest.mark.parametrize(

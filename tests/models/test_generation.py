@@ -158,10 +158,20 @@ def test_a_backward_model_writes_leftwards(model, biased):
         {"temperature": 0.0},
         {"top_p": 0.0},
         {"top_k": 0},
-        {"beam_size": 11},
+        {"beam_size": 11, "search": "beam"},
     ],
     ids=str,
 )
 def test_a_wrong_argument_is_refused(model, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         models.generate(model, PROMPT, 3, **wrong)
+
+
+def test_a_search_without_a_beam_asks_for_few_words(model):
+    """Two allowed words are too few for the default beam."""
+    allowed = (0, 1)
+    forbidden = [i for i in range(model.vocabulary_size) if i not in allowed]
+    found = models.generate(
+        model, PROMPT, 5, forbidden_ids=forbidden, search="greedy"
+    )
+    assert set(found.ravel()) <= set(allowed)

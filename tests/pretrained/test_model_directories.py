@@ -232,6 +232,32 @@ def test_a_folder_of_directions(language_model, tmp_path):
     assert load_pretrained(names, "backward").direction == "backward"
 
 
+def test_a_card_that_names_a_path_of_another_encoding(language_model, tmp_path):
+    # As the command line gives it where the name is no UTF-8.
+    corpus = os.fsdecode(b"M\xfcll.txt")
+    card = f"Text: {corpus}, \u00e4"
+    language_model.save_to_preset(tmp_path / "model", card)
+    written = (tmp_path / "model" / "model_card.md").read_text("utf-8")
+    assert written == "Text: M?ll.txt, \u00e4"
+
+
+def test_a_folder_called_like_a_shipped_model(
+    language_model, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    load_pretrained(["compact"])
+    assert not caplog.text
+    language_model.save_to_preset("compact")
+    shipped = load_pretrained(["compact"])
+    assert len(shipped.tokenizer.vocabulary) == 20_000
+    assert "taken for the shipped model" in caplog.text
+    caplog.clear()
+    for path in ("./compact", str(tmp_path / "compact")):
+        own = load_pretrained([path])
+        assert len(own.tokenizer.vocabulary) < 100
+    assert not caplog.text
+
+
 def test_no_model_of_the_direction(language_model, tmp_path):
     language_model.save_to_preset(tmp_path / "model")
     with pytest.raises(ValueError, match=r"Found: .*model \(forward\)"):

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from sentencepiece import sentencepiece_model_pb2
 
+from trainers import corpus_text
 from trainers.command_line import UserError
 from trainers.corpus_text import prepare_corpus
 from trainers.language_model_recipe import LanguageModelRecipe
 from ulmfit_tf import models, pretrained, text
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.data.token_cache import cached_corpus
 
 _DOCUMENTS = [
     f'Document {number}, "quoted": the cat sat on mat {number % 7}.'
@@ -85,7 +87,9 @@ def _source(kind, folder):
 @pytest.fixture(scope="module")
 def expected_ids():
     """Ids by the plain way: tokenize a list."""
-    counts = text.count_tokens(text.split_words, _DOCUMENTS)
+    # What is held out does not help to choose the words.
+    learned = [d for i, d in enumerate(_DOCUMENTS) if i % 10 != 9]
+    counts = text.count_tokens(text.split_words, learned)
     tokenizer = text.WordTokenizer(text.Vocabulary.build(counts, 100, 1))
     documents = tokenizer(_DOCUMENTS).to_list()
     held_out = [document for i, document in enumerate(documents) if i % 10 == 9]
@@ -275,3 +279,91 @@ def test_pieces_stay_as_they_are(tmp_path):
     np.testing.assert_array_equal(
         result.weights["embedding"], start.weights["embedding"]
     )
+
+
+def test_words_that_are_only_held_out_are_unknown(tmp_path):
+    documents = list(_DOCUMENTS)
+    documents[9] += " Zebras zebras zebras."
+    (tmp_path / "a.txt").write_text("\n".join(documents))
+    result = prepare(tmp_path / "a.txt", tmp_path / "run")
+    assert "zebras" not in result.tokenizer.vocabulary
+    assert (result.validation.token_ids == text.UNKNOWN_ID).sum() >= 3
+
+
+def test_files_that_appear_meanwhile_are_not_read(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_text(_lines())
+    # The run lies among the texts, and stores its vocabulary there.
+    result = prepare(source, source / "run")
+    assert (source / "run" / "tokenizer" / "vocabulary.txt").exists()
+    found = len(result.train) + len(result.validation)
+    assert found == len(_DOCUMENTS)
+
+
+def test_a_mistake_in_the_corpus_is_not_the_vocabulary_s(tmp_path):
+    _write_csv(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="^`.*a.csv` has no column `text`"):
+        prepare(tmp_path / "a.csv", tmp_path / "run")
+
+
+def test_too_little_held_out_is_told_before_all_is_tokenized(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "a.txt").write_text(_lines())
+    made = []
+    monkeypatch.setattr(
+        corpus_text,
+        "cached_corpus",
+        lambda directory, *arguments: (
+            made.append(directory.name) or cached_corpus(directory, *arguments)
+        ),
+    )
+    with pytest.raises(UserError, match="0 documents"):
+        prepare(tmp_path / "a.txt", tmp_path / "run", validation_fraction=0.001)
+    assert made == ["validation"]
+
+
+def test_the_unknown_are_told_before_training(tmp_path, caplog):
+    (tmp_path / "a.txt").write_text(_lines())
+    start = _pretrained(
+        text.WordTokenizer(text.Vocabulary([*text.SPECIAL_TOKENS, "cat"]))
+    )
+    caplog.set_level("INFO", "trainers")
+    result = prepare(
+        tmp_path / "a.txt",
+        tmp_path / "run",
+        start=start,
+        extend_vocabulary=False,
+    )
+    share = 100 * np.mean(result.validation.token_ids == text.UNKNOWN_ID)
+    assert f"{share:.1f} % of the tokens are unknown" in caplog.text
+    assert "Is this the language of the vocabulary?" in caplog.text
+    caplog.clear()
+    prepare(tmp_path / "a.txt", tmp_path / "other")
+    assert "Is this the language" not in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_told_first(
+    tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "a.txt").write_text(_lines())
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    caplog.set_level("INFO", "trainers")
+    with pytest.raises(DataError, match="set `XDG_CACHE_HOME` to a folder"):
+        prepare(tmp_path / "a.txt", tmp_path / "run")
+    assert "learning the vocabulary" not in caplog.text
+
+
+def test_long_work_tells_how_far_it_is(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(corpus_text, "_TELL_SECONDS", 0.0)
+    (tmp_path / "a.txt").write_text(_lines())
+    caplog.set_level("INFO", "trainers")
+    prepare(tmp_path / "a.txt", tmp_path / "run")
+    for line in (
+        "learning the vocabulary: 108 documents",
+        "tokenizing the training text: 108 documents",
+        "tokenizing the validation text: 12 documents",
+    ):
+        assert line in caplog.text

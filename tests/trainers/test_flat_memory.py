@@ -52,13 +52,15 @@ def test_memory_is_flat_from_one_to_four_shards(tmp_path):
     peaks = {}
     for count in (1, 4):
         folder = tmp_path / str(count)
-        folder.mkdir()
+        (folder / "texts").mkdir(parents=True)
         for shard in _SHARDS[:count]:
             with (
                 lzma.open(shard, "rt", encoding="utf-8") as source,
-                open(folder / shard.stem, "w", encoding="utf-8") as target,
+                open(
+                    folder / "texts" / shard.stem, "w", encoding="utf-8"
+                ) as target,
             ):
                 target.writelines(itertools.islice(source, documents))
-        peaks[count] = _peak(folder, folder)
+        peaks[count] = _peak(folder / "texts", folder)
     print("peak MiB by shards:", peaks)
     assert peaks[4] < 1.1 * peaks[1], peaks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainers import command_line, stable_runs
+from trainers import command_line, language_model_stage, stable_runs
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import stable_until
 from trainers.run_options import RunOptions
@@ -60,6 +60,12 @@ def change(directory, max_steps):
     )
 
 
+@pytest.fixture
+def short_warm_up(monkeypatch):
+    monkeypatch.setattr(language_model_stage, "WARM_UP_STEPS", 50)
+
+
+@pytest.mark.usefixtures("short_warm_up")
 @pytest.mark.parametrize("max_steps", [0, 150, 200])
 def test_a_run_in_its_constant_part_may_be_changed(run_at, max_steps):
     directory = run_at(110)
@@ -68,6 +74,15 @@ def test_a_run_in_its_constant_part_may_be_changed(run_at, max_steps):
     assert config == {"schedule": "stable", "max_steps": max_steps}
 
 
+def test_a_run_may_not_fall_before_it_has_risen(run_at):
+    directory = run_at(10)
+    before = (directory / "config.json").read_bytes()
+    with pytest.raises(command_line.UserError, match="rises for 200 steps"):
+        change(directory, 150)
+    assert (directory / "config.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("short_warm_up")
 @pytest.mark.parametrize(
     "step, max_steps, expected",
     [

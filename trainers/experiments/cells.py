@@ -12,8 +12,9 @@ import time
 import keras
 import numpy as np
 
-from trainers.experiments.ledger import Ledger, locked
+from trainers.experiments.ledger import Ledger
 from trainers.experiments.validation import validation_error
+from trainers.locks import locked
 from trainers.preparation import Task
 from trainers.recipes import Recipe
 from trainers.run_options import RunOptions

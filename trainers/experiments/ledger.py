@@ -1,7 +1,6 @@
 """Results of an experiment as lines of a file that only grows."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -58,17 +57,3 @@ class Ledger:
         except FileNotFoundError:
             return False
         return bool(content) and not content.endswith(b"\n")
-
-
-@contextlib.contextmanager
-def locked(path):
-    """Holds a lock between processes; it ends with the process at the latest.
-
-    Args:
-        path: Path of the lock's own file.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -3,6 +3,7 @@
 import difflib
 import glob
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from ulmfit_tf.data.tables import (
     require_columns,
     text_of,
 )
+
+logger = logging.getLogger(__name__)
 
 CORPUS_SUFFIXES = (".txt", ".tokens", *TABLE_SUFFIXES)
 
@@ -56,6 +59,7 @@ def iter_documents(
     data_dir: str | Path | None = None,
     text_column: str = "text",
     cache_dir: str | Path | None = None,
+    files: Iterable[Path] | None = None,
 ) -> Iterator[str]:
     """Streams the documents of a corpus, in an order that never changes.
 
@@ -77,6 +81,8 @@ def iter_documents(
             `$ULMFIT_TF_DATA` and the cache.
         text_column: Column that holds the text of a user's table.
         cache_dir: Cache folder; `None` for the user's.
+        files: What `corpus_files` returned, to read these and none that
+            have appeared since.
 
     Raises:
         DataError: If there is no such corpus, or it cannot be read.
@@ -88,9 +94,10 @@ def iter_documents(
         ...
     ```
     """
-    files = corpus_files(name_or_path, data_dir, cache_dir)
+    if files is None:
+        files = corpus_files(name_or_path, data_dir, cache_dir)
     with_title = str(name_or_path) == "wikipedia-en-2015"
-    return _documents(files, text_column, with_title)
+    return _documents(list(files), text_column, with_title)
 
 
 def corpus_files(
@@ -114,7 +121,14 @@ def corpus_files(
         _check_suffix(path)
         return [path]
     if path.is_dir():
-        files = _usable(path.rglob("*"))
+        # Hidden files and folders are some program's, not texts.
+        files = _usable(
+            each
+            for each in path.rglob("*")
+            if not any(
+                part.startswith(".") for part in each.relative_to(path).parts
+            )
+        )
     else:
         files = _usable(map(Path, glob.glob(str(path), recursive=True)))
     if files:
@@ -225,13 +239,23 @@ def _read_file(path, text_column, with_title):
 
 
 def _read_table(path, text_column, with_title):
+    lacking = 0
     for number, (line_number, record) in enumerate(read_records(path)):
         if number == 0:
             require_columns(path, record, text_column)
+        lacking += text_column not in record
         text = text_of(path, line_number, record, text_column)
         if text:
             title = with_title and text_of(path, line_number, record, "title")
             yield f"{title}\n{text}" if title else text
+    if lacking:
+        logger.warning(
+            "%s: %d of %d records have no `%s`; they are left out.",
+            path,
+            lacking,
+            number + 1,
+            text_column,
+        )
 
 
 def _wikitext_articles(lines):

@@ -1,6 +1,8 @@
 """Token ids of a corpus, kept on disk as flat arrays."""
 
+import contextlib
 import dataclasses
+import errno
 import glob
 import itertools
 import json
@@ -12,6 +14,8 @@ import time
 
 import numpy as np
 import tensorflow as tf
+
+from ulmfit_tf.data.errors import DataError
 
 _VERSION = 1
 # A folder that is being written gets new tokens all the time.
@@ -92,13 +96,40 @@ def cached_corpus(directory, fingerprint, texts, tokenizer, batch_size=64):
 
     Returns:
         A `TokenizedCorpus` whose `token_ids` are memory-mapped.
+
+    Raises:
+        DataError: If the cache cannot be written.
     """
     directory = pathlib.Path(directory)
     description = {"version": _VERSION, "fingerprint": fingerprint}
-    if _describes(directory / "corpus.json", description) and _is_whole(
-        directory
-    ):
+    if _is_cached(directory, description):
         return _load(directory)
+    try:
+        _write(directory, description, texts, tokenizer, batch_size)
+    except OSError as error:
+        raise unwritable(directory, error) from error
+    return _load(directory)
+
+
+def check_writable(directory):
+    """Raises `DataError` if a cache folder cannot be made or written to."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise unwritable(directory, error) from error
+
+
+def unwritable(directory, error):
+    """Returns the `DataError` of a cache that cannot be written."""
+    return DataError(
+        f"The cache `{directory}` cannot be written: {error}. Make room "
+        "there, or set `XDG_CACHE_HOME` to a folder that you may write to."
+    )
+
+
+def _write(directory, description, texts, tokenizer, batch_size):
     directory.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(directory)
     beside = pathlib.Path(
@@ -116,13 +147,34 @@ def cached_corpus(directory, fingerprint, texts, tokenizer, batch_size=64):
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
         np.save(beside / "offsets.npy", offsets)
         (beside / "corpus.json").write_text(json.dumps(description))
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(beside, directory)
+        # `mkdtemp` makes folders that nobody else may read.
+        os.chmod(beside, 0o755)
+        _put_in_place(beside, directory, description)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    return _load(directory)
+
+
+def _put_in_place(beside, directory, description):
+    """Renames a cache, unless another process has just made the same one."""
+    while not _is_cached(directory, description):
+        # What another process maps must stay: it is renamed, then removed.
+        with tempfile.TemporaryDirectory(dir=directory.parent) as old:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(directory, old)
+            try:
+                os.replace(beside, directory)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+    shutil.rmtree(beside, ignore_errors=True)
+
+
+def _is_cached(directory, description):
+    return _describes(directory / "corpus.json", description) and _is_whole(
+        directory
+    )
 
 
 def _tokenized_batches(texts, tokenizer, batch_size):
@@ -157,10 +209,13 @@ def _remove_abandoned(directory):
     """Removes what killed processes were writing beside a cache's place."""
     # `mkdtemp` adds eight characters.
     for path in directory.parent.glob(f"{glob.escape(directory.name)}????????"):
-        newest = max(
-            (each.stat().st_mtime for each in (path, *path.glob("*"))),
-            default=0.0,
-        )
+        try:
+            newest = max(
+                each.stat().st_mtime for each in (path, *path.glob("*"))
+            )
+        except FileNotFoundError:
+            # It has just been put in its place.
+            continue
         if time.time() - newest > _ABANDONED_AFTER_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
 

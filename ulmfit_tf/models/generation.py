@@ -178,7 +178,7 @@ def _check(num_tokens, search, temperature, top_k, top_p, beam_size, allowed):
     for name, value, most in (
         ("num_tokens", num_tokens, 10**6),
         ("top_k", top_k, 10**9),
-        ("beam_size", beam_size, allowed // 2),
+        ("beam_size", beam_size, allowed // 2 if search == "beam" else 10**9),
     ):
         if not 1 <= value <= most:
             raise ValueError(

@@ -37,7 +37,10 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
         content = json.dumps({**config, "sha256": hashes}, indent=2)
         (beside / "config.json").write_text(content + "\n")
         for name, file_text in other_files:
-            (beside / name).write_text(file_text)
+            # A path in it may be no valid Unicode.
+            (beside / name).write_text(
+                file_text, encoding="utf-8", errors="replace"
+            )
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Pretrained language models: loading by name and saving."""
 
 import dataclasses
+import logging
 import pathlib
 
 from ulmfit_tf import models
@@ -10,6 +11,8 @@ from ulmfit_tf.pretrained.directories import (
     read_model,
     write_model,
 )
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = "ulmfit_tf.language_model"
 # 1: float32 or float16 weights. 2: int8 ones too.
@@ -151,12 +154,22 @@ def shipped_models():
 def _candidates(names):
     """Yields the directories of language models that the names stand for."""
     for name in names:
-        for root in (_SHIPPED / name, pathlib.Path(name)):
-            parts = [root / part for part in ("forward", "backward")]
-            parts = [p for p in parts if (p / "config.json").exists()]
-            if not parts and (root / "config.json").exists():
-                parts = [root]
-            yield from parts
+        if name not in shipped_models():
+            root = pathlib.Path(name)
+        else:
+            root = _SHIPPED / name
+            if pathlib.Path(name).is_dir():
+                logger.warning(
+                    "`%s` is taken for the shipped model, not for the folder "
+                    "of that name here. Write `./%s` for the folder.",
+                    name,
+                    name,
+                )
+        parts = [root / part for part in ("forward", "backward")]
+        parts = [p for p in parts if (p / "config.json").exists()]
+        if not parts and (root / "config.json").exists():
+            parts = [root]
+        yield from parts
 
 
 def _architecture(directory, sizes):
