@@ -28,16 +28,17 @@ _NAME = "trainers.ablation"
 _EXTENDABLE = ("--seeds", "--rows")
 _log = logging.getLogger("trainers")
 _NOTES = (
-    "Validation errors in %, on a tenth of the labelled texts that each seed "
+    "Validation errors in %, on {:,} of the labelled texts that each seed "
     "splits off anew. The paper's figures are those of Howard & Ruder (2018), "
     "tables 4 to 7: one run each, forward, from a language model of 103 "
     "million words.",
     "Rows without discriminative rates train at 0.001 (chain-thaw: 0.0001 "
     "below the head), as section 5 of the paper says. "
     'In "vanilla LM" the pretrained model itself was still trained with its '
-    "dropouts. The cosine rises and falls once in each stage of unfreezing. Of "
-    "both directions together the paper says that they gain 0.5 to 0.7 "
-    "points (section 5).",
+    "dropouts, and stage three has at most five epochs, as in the paper, where "
+    "the other rows may have several times as many. The cosine rises and falls "
+    "once in each stage of unfreezing. Of both directions together the paper "
+    "says that they gain 0.5 to 0.7 points (section 5).",
 )
 
 
@@ -76,7 +77,9 @@ def main(argv):
     task, recipe = experiment.task(0)
     for row in rows:
         if not reasons[row.name]:
-            _check(experiment, row)
+            reasons[row.name] = _too_few_epochs(experiment, row)
+    if all(reasons.values()):
+        raise UserError("; ".join(sorted(set(reasons.values()))))
     experiment.open(data=task.fingerprint, recipe=dataclasses.asdict(recipe))
 
     from trainers.experiments.cells import Cells
@@ -147,8 +150,8 @@ def _cells_of(experiment, row, seed):
     return cells
 
 
-def _check(experiment, row):
-    """Raises `UserError` if a row's recipe does not fit."""
+def _too_few_epochs(experiment, row):
+    """Says why a row cannot be trained in its epochs; `""` if it can."""
     from ulmfit_tf import training
 
     for cell in _cells_of(experiment, row, 0):
@@ -159,7 +162,8 @@ def _check(experiment, row):
                 cell.recipe.epochs,
             )
         except ValueError as error:
-            raise UserError(f"Row `{row.name}`: {error}") from error
+            return f"not run: row `{row.name}`: {error}"
+    return ""
 
 
 def _error(experiment, cells, row, seed):
@@ -206,7 +210,8 @@ def _write(experiment, rows, errors, reasons):
         },
         table,
         [
-            *_NOTES,
+            _NOTES[0].format(len(experiment.task(0)[0].validation_texts)),
+            *_NOTES[1:],
             VALIDATION_NOTE,
             scratch_note(experiment),
             *task_notes(experiment),

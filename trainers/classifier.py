@@ -103,6 +103,7 @@ def main(argv):
             len(task.train),
             task.corpus.num_tokens,
             task.train.num_tokens,
+            pretrained=arguments.pretrained != ["none"],
         )
         directory, settings = command_line.open_run(
             _NAME,

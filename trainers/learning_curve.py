@@ -124,7 +124,11 @@ class _LearningCurve:
         self.limit = limit
         self.errors = {}
         recipe = self._recipe("supervised")
-        if recipe.early_stopping:
+        if any(
+            self._recipe(method).early_stopping
+            for method in self.methods
+            if method != _LINEAR
+        ):
             raise UserError(
                 "`--early-stopping` looks at labels beyond those that a "
                 "learning curve counts. Leave it out."

@@ -36,13 +36,28 @@ def recipe_overrides(arguments):
     flags = {k: v for k, v in vars(arguments).items() if k in names}
     if arguments.recipe_file is None:
         return flags
-    given = read_recipe(arguments.recipe_file)
-    if given.keys() == names:
-        usual = recipe_for(
-            arguments.dataset, {}, pretrained=arguments.pretrained != ["none"]
-        )
-        given = {k: v for k, v in given.items() if v != getattr(usual, k)}
+    given = given_by_file(
+        arguments.recipe_file,
+        arguments.dataset,
+        arguments.pretrained != ["none"],
+    )
     return {**given, **flags}
+
+
+def given_by_file(path, dataset, pretrained, flag="--recipe"):
+    """Returns the fields that a file gives, see `recipe_overrides`.
+
+    Args:
+        path: Path of the file.
+        dataset: Name or path.
+        pretrained: Bool, whether there is a language model to start from.
+        flag: Str, the flag that named the file.
+    """
+    given = read_recipe(path, flag)
+    if given.keys() == {field.name for field in dataclasses.fields(Recipe)}:
+        usual = recipe_for(dataset, {}, pretrained)
+        given = {k: v for k, v in given.items() if v != getattr(usual, k)}
+    return given
 
 
 def write_recipe(path, fields):

@@ -242,7 +242,15 @@ _MOST_TOKENS = 20_000_000
 _LARGE_SET_EPOCHS = RECIPES["imdb"].epochs
 
 
-def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
+def fitted_to_size(
+    recipe,
+    dataset,
+    given,
+    documents,
+    tokens,
+    labelled_tokens,
+    pretrained=True,
+):
     """Returns a recipe with epochs that suit the amount of data.
 
     Few documents get more epochs of stage three, about the same number of
@@ -258,6 +266,7 @@ def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
         documents: Int, labelled documents to train on.
         tokens: Int, tokens of all text.
         labelled_tokens: Int, tokens of the labelled documents.
+        pretrained: Bool, whether there is a language model to start from.
     """
     changes = {}
     batch_size = recipe.batch_size
@@ -284,7 +293,8 @@ def fitted_to_size(recipe, dataset, given, documents, tokens, labelled_tokens):
             changes["epochs"] = enough
     elif "language_model_epochs" not in given and recipe.language_model_epochs:
         # The recipes of large sets are for all of their text.
-        enough = min(FINE_TUNING.epochs, _MOST_TOKENS // tokens)
+        most = recipe_for("", {}, pretrained).language_model_epochs
+        enough = min(most, _MOST_TOKENS // tokens)
         usual = RECIPES[dataset].language_model_epochs
         if enough > usual == recipe.language_model_epochs:
             changes["language_model_epochs"] = enough

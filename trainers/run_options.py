@@ -52,30 +52,49 @@ class RunOptions:
         Raises:
             UserError: If the run was started on another number of devices.
         """
-        options = cls.from_settings(settings)
-        # Runs of earlier releases have neither.
         kept = command_line.read_json(directory / "config.json")
-        policy = kept.get("policy", options.policy)
-        replicas = kept.get("replicas", options.num_replicas)
-        if replicas != options.num_replicas:
+        options = cls.from_settings(settings).as_kept(kept, directory)
+        command_line.record(directory, **options.to_keep())
+        _log.info(
+            "computing in %s on %d device(s)",
+            options.policy,
+            options.num_replicas,
+        )
+        return options
+
+    def to_keep(self):
+        """Returns what a run folder's settings must hold, see `as_kept`."""
+        return {"policy": self.policy, "replicas": self.num_replicas}
+
+    def as_kept(self, kept, directory):
+        """Returns the options with the number format that a run has.
+
+        Args:
+            kept: Dict of the run folder's settings.
+            directory: Path of the run folder.
+
+        Raises:
+            UserError: If the run was started on another number of devices.
+        """
+        # Runs of earlier releases have neither.
+        policy = kept.get("policy", self.policy)
+        replicas = kept.get("replicas", self.num_replicas)
+        if replicas != self.num_replicas:
             raise command_line.UserError(
                 f"`--resume {directory}`: the run was started on {replicas} "
-                f"device(s), and here it would use {options.num_replicas}. "
+                f"device(s), and here it would use {self.num_replicas}. "
                 "Its batches and states are divided among them, so resume it "
                 "where TensorFlow sees as many (on GPUs: set "
                 "CUDA_VISIBLE_DEVICES), or start a new run."
             )
-        if policy != options.policy:
+        if policy != self.policy:
             _log.info(
                 "the run was started in %s and goes on in it, although "
-                "`--precision %s` is %s here",
+                "this machine would take %s",
                 policy,
-                settings.precision,
-                options.policy,
+                self.policy,
             )
-        command_line.record(directory, policy=policy, replicas=replicas)
-        _log.info("computing in %s on %d device(s)", policy, replicas)
-        return dataclasses.replace(options, policy=policy)
+        return dataclasses.replace(self, policy=policy)
 
     @property
     def backward(self):

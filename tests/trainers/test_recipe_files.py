@@ -29,6 +29,7 @@ def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
     file = tmp_path / "mine.json"
     file.write_text('{"decay_factor": 3, "epochs": 7}')
     parser = argparse.ArgumentParser()
+    parser.set_defaults(dataset="trec6", pretrained=["compact"])
     add_recipe_flags(parser)
     arguments = parser.parse_args(["--recipe", str(file), "--epochs", "8"])
     assert recipe_overrides(arguments) == {"decay_factor": 3.0, "epochs": 8}

@@ -96,6 +96,19 @@ def test_trec6_at_its_full_size_keeps_both_recipes(pretrained):
     assert fitted_to_size(recipe, "trec6", {}, 4906, 60_000, 50_000) == recipe
 
 
+@pytest.mark.parametrize("pretrained, epochs", [(True, 15), (False, 10)])
+def test_a_small_part_of_a_large_set_is_read_as_any_small_set(
+    pretrained, epochs
+):
+    """From scratch too, where more epochs overfit."""
+    for name in ("ag_news", "mine.csv"):
+        recipe = recipe_for(name, {}, pretrained)
+        fitted = fitted_to_size(
+            *(recipe, name, {}, 5000, 10**6, 10**6), pretrained=pretrained
+        )
+        assert fitted.language_model_epochs == epochs
+
+
 def test_a_batch_size_that_was_given_stays():
     recipe = Recipe(batch_size=64)
     given = {"batch_size": 64}

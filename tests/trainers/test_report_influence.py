@@ -110,3 +110,11 @@ def test_a_long_text_shows_the_windows_that_matter():
         assert words[position] == word.text
     assert position + shaded.omitted == 199
     assert any(word.skipped for word in shaded.words)
+
+
+def test_how_many_words_of_a_very_long_text_were_tried_is_known():
+    """It is read too few times to try all that are shown."""
+    text = " ".join(["averylongword" * 3] * 400)
+    shaded = _shade(_Scored(), text)
+    assert len(shaded.words) == 60 and shaded.tried == 50_000 // len(text)
+    assert _shade(_Scored(), "a short one").tried == 3

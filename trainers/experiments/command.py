@@ -12,7 +12,7 @@ import time
 from trainers import command_line
 from trainers.recipe_files import (
     add_recipe_flags,
-    read_recipe,
+    given_by_file,
     recipe_overrides,
 )
 from trainers.recipes import TASK_FIELDS, fitted_to_size, recipe_for
@@ -148,13 +148,15 @@ class Experiment:
         Args:
             **facts: What is known only now, JSON-serializable; see `check`.
         """
+        kept = self.options(0).to_keep()
         if self.is_new:
-            self.settings.update(facts)
+            self.settings.update(facts, **kept)
             command_line.open_run(
                 self.command, str(self.directory), None, self.settings
             )
         else:
             self.check(**facts)
+            self.settings.update(kept)
             command_line.write_json(
                 self.directory / "config.json", self.settings
             )
@@ -203,11 +205,20 @@ class Experiment:
         if self._options is None:
             from trainers.run_options import RunOptions
 
-            self._options = RunOptions.from_settings(self.namespace(seed))
+            # What `auto` came to at the start: results in two number formats
+            # do not belong into one table.
+            self._options = RunOptions.from_settings(
+                self.namespace(seed)
+            ).as_kept(self.settings, self.directory)
         # One strategy for all: models do not mix between two.
         return dataclasses.replace(
             self._options, seed=seed, direction=direction
         )
+
+    @functools.cached_property
+    def data_notes(self):
+        """Tuple of str, what a reader must know of the data."""
+        return self.dataset().notes
 
     def dataset(self):
         """Loads the data set, with the test split of seed 0 for every seed.
@@ -227,9 +238,11 @@ class Experiment:
         return recipe_for(
             self.settings["dataset"],
             self._given(from_scratch),
-            pretrained=not from_scratch
-            and self.settings["pretrained"] != ["none"],
+            pretrained=self._is_pretrained(from_scratch),
         )
+
+    def _is_pretrained(self, from_scratch):
+        return not from_scratch and self.settings["pretrained"] != ["none"]
 
     def _given(self, from_scratch):
         if not from_scratch:
@@ -268,6 +281,7 @@ class Experiment:
             len(task.train),
             task.corpus.num_tokens,
             task.train.num_tokens,
+            pretrained=self._is_pretrained(from_scratch),
         )
 
 
@@ -275,7 +289,10 @@ def task_notes(experiment):
     """Returns what a table says of how the task's answers are judged."""
     from trainers.experiments.validation import THRESHOLDS_NOTE
 
-    return [THRESHOLDS_NOTE] if experiment.settings["multi_label"] else []
+    notes = list(experiment.data_notes)
+    if experiment.settings["multi_label"]:
+        notes.append(THRESHOLDS_NOTE)
+    return notes
 
 
 # Of experiments that split a data set anew with each seed.
@@ -311,7 +328,17 @@ def scratch_note(experiment):
 def _scratch_overrides(arguments, overrides):
     file = getattr(arguments, "scratch_recipe", None)
     shared = {k: v for k, v in overrides.items() if k in TASK_FIELDS}
-    return {**(read_recipe(file, "--scratch-recipe") if file else {}), **shared}
+    if not file:
+        return shared
+    own = given_by_file(file, arguments.dataset, False, "--scratch-recipe")
+    left_out = sorted(set(own) & set(TASK_FIELDS))
+    if left_out:
+        _log.info(
+            "--scratch-recipe: %s is the same for everything that is "
+            "compared, so the file's is not used",
+            ", ".join(left_out),
+        )
+    return {k: v for k, v in own.items() if k not in TASK_FIELDS} | shared
 
 
 def with_language_model_pinned(recipe):

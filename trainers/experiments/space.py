@@ -88,7 +88,11 @@ def declare(hyperparameters, point):
             value = hyperparameters.Choice(name, list(field), default=default)
         elif field.whole:
             value = hyperparameters.Int(
-                name, field.low, field.high, default=default
+                name,
+                field.low,
+                field.high,
+                sampling=field.sampling,
+                default=default,
             )
         else:
             value = rounded(

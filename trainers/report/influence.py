@@ -46,6 +46,11 @@ class ShadedText:
     omitted: int
 
     @property
+    def tried(self) -> int:
+        """Words that were left out in turn, fewer of a very long text."""
+        return sum(word.influence is not None for word in self.words)
+
+    @property
     def largest(self) -> float:
         """The largest influence, whichever way it goes; 0 without any."""
         return max((abs(word.influence or 0) for word in self.words), default=0)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import types
@@ -5,9 +6,13 @@ import types
 import numpy as np
 import pytest
 
-from trainers import ablation
+from trainers import ablation, hardware
 from trainers.command_line import UserError
-from trainers.experiments.command import Experiment, scratch_note
+from trainers.experiments.command import (
+    Experiment,
+    scratch_note,
+    task_notes,
+)
 from trainers.recipes import recipe_for
 from ulmfit_tf import models, pretrained, text
 from ulmfit_tf.data.token_cache import TokenizedCorpus
@@ -64,6 +69,61 @@ def test_what_is_read_and_answered_is_the_same_for_all(tmp_path):
     flags = ["--validation-fraction", "0.2", "--pooled-length", "700"]
     scratch = _experiment(tmp_path, *flags).recipe(from_scratch=True)
     assert (scratch.validation_fraction, scratch.pooled_length) == (0.2, 700)
+
+
+def test_a_baseline_s_file_does_not_change_what_is_read(tmp_path):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"validation_fraction": 0.2, "learning_rate": 0.003}')
+    experiment = _experiment(tmp_path, "--scratch-recipe", str(file))
+    scratch = experiment.recipe(from_scratch=True)
+    assert (
+        scratch.validation_fraction == experiment.recipe().validation_fraction
+    )
+    assert scratch.learning_rate == 0.003
+
+
+def test_a_baseline_s_file_with_all_fields_gives_those_that_differ(tmp_path):
+    """As older sweeps wrote them; batches of 64 stay no choice of anybody."""
+    file = tmp_path / "scratch.json"
+    recipe = recipe_for("trec6", {"dropout": 0.5}, pretrained=False)
+    file.write_text(json.dumps(dataclasses.asdict(recipe)))
+    experiment = _experiment(tmp_path, "--scratch-recipe", str(file))
+    assert experiment.settings["scratch_overrides"] == {"dropout": 0.5}
+    scratch = experiment.recipe(from_scratch=True)
+    fitted = experiment.fitted(scratch, _task(50), from_scratch=True)
+    assert fitted.batch_size == 25 and fitted.epochs > 40
+
+
+def test_a_resumed_experiment_keeps_its_number_format(tmp_path, monkeypatch):
+    """Two of them in one table would compare machines."""
+    here = iter(["mixed_bfloat16", "float32"])
+    monkeypatch.setattr(hardware, "dtype_policy", lambda _: next(here))
+    first = _experiment(tmp_path)
+    first.open()
+    run = str(tmp_path / "run")
+    argv = ["--resume", run]
+    again = Experiment(
+        "trainers.ablation", ablation.parse_arguments(argv), argv
+    )
+    assert again.options(3, "backward").policy == "mixed_bfloat16"
+    again.open()
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["policy"], config["replicas"]) == ("mixed_bfloat16", 1)
+    config["replicas"] = 2
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(hardware, "dtype_policy", lambda _: "float32")
+    other = Experiment(
+        "trainers.ablation", ablation.parse_arguments(argv), argv
+    )
+    with pytest.raises(UserError, match="started on 2 device"):
+        other.open()
+
+
+def test_what_is_to_know_of_the_data_stands_below_the_table(tmp_path):
+    experiment = _experiment(tmp_path)
+    note = "a subset of 18,278 of the 120,000 texts"
+    experiment.dataset = lambda: types.SimpleNamespace(notes=(note,))
+    assert task_notes(experiment) == [note]
 
 
 def test_the_baseline_takes_a_recipe_of_its_own(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trainers import ablation, learning_curve, tune
+from trainers.command_line import UserError
 from trainers.experiments import paper_rows
 
 # KerasTuner names threads in an old way.
@@ -134,3 +135,44 @@ def test_texts_may_have_any_number_of_labels(
         np.load(path).shape[1] for path in (run / "probabilities").iterdir()
     }
     assert shapes == {2}
+
+
+def test_rows_that_need_more_epochs_are_said_to_be_left_out(
+    small_table, tiny, tmp_path, fast_stages, caplog
+):
+    fast_stages()
+    run = tmp_path / "run"
+    # One layer: an embedding, an LSTM and the head; chain-thaw takes four.
+    ablation.main(
+        [
+            *("--dataset", str(small_table), *tiny, "--epochs", "3"),
+            *("--rows", "chain-thaw,full", "--seeds", "1"),
+            *("--output", str(run)),
+        ]
+    )
+    by_name = {row["row"]: row for row in _rows(run / "ablation.csv")}
+    assert by_name["full"]["mean"] and not by_name["chain-thaw"]["mean"]
+    assert "not run" in (run / "ablation.md").read_text()
+    with pytest.raises(UserError, match="chain-thaw"):
+        ablation.main(
+            [
+                *("--dataset", str(small_table), *tiny, "--epochs", "3"),
+                *("--rows", "chain-thaw", "--output", str(tmp_path / "b")),
+            ]
+        )
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_baseline_that_would_look_at_more_labels_is_refused(
+    small_table, tiny, tmp_path
+):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"early_stopping": 3}')
+    with pytest.raises(UserError, match="early-stopping"):
+        learning_curve.main(
+            [
+                *("--dataset", str(small_table), *tiny, "--sizes", "8"),
+                *("--scratch-recipe", str(file)),
+                *("--output", str(tmp_path / "run")),
+            ]
+        )

@@ -47,3 +47,14 @@ def test_single_precision_does_not_change_a_trial():
     hp.values["decay_factor"] = float(np.float32(2.6))
     assert hp.values["decay_factor"] != 2.6
     assert space.declare(hp, point) == point
+
+
+def test_epochs_are_drawn_by_their_logarithm():
+    """As the grid and the plot have them: long trials are dear."""
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, {"epochs": 12})
+    (field,) = hp.space
+    drawn = [field.random_sample(seed) for seed in range(2000)]
+    assert min(drawn) == 5 and max(drawn) == 50
+    # Half of them below the geometric mean; uniformly it would be 27.
+    assert np.median(drawn) == pytest.approx(np.sqrt(5 * 51), abs=1.5)
