@@ -35,6 +35,9 @@ _MESSAGES = {
         ("thread_pool_name", 5, ".google.protobuf.StringValue"),
         ("allowed_batch_sizes", 6, "int64[]"),
         ("pad_variable_length_inputs", 7, "bool"),
+        # Their numbers are of no account in text.
+        ("enable_large_batch_splitting", 8, ".google.protobuf.BoolValue"),
+        ("max_execution_batch_size", 9, _INT64),
     ],
     "PrometheusConfig": [("enable", 1, "bool"), ("path", 2, "string")],
     "MonitoringConfig": [

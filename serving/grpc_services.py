@@ -12,10 +12,10 @@ from tensorflow_serving.apis import (
 from serving.status import ServingError
 from serving.waiting import Waiter
 
-# The calls that compute.
+# The calls that compute, which are those that the metrics count.
+_COUNTED = ("Predict", "Classify")
 PREDICTIONS = tuple(
-    f"/tensorflow.serving.PredictionService/{name}"
-    for name in ("Predict", "Classify")
+    f"/tensorflow.serving.PredictionService/{name}" for name in _COUNTED
 )
 # TF Serving's own: gRPC does not carry much longer messages.
 _MESSAGE_BYTES = 1024
@@ -43,13 +43,15 @@ class _Answering:
             code = grpc.StatusCode.INTERNAL
             context.abort(code, "Internal error.")
         finally:
-            name = request.model_spec.name
-            if name not in self._predictor.versions.names:
-                # Whatever strangers ask for must not grow the metrics.
-                name = ""
-            self._metrics.count_request(
-                name, method, code.name, time.monotonic() - started
-            )
+            if method in _COUNTED:
+                name = request.model_spec.name
+                if name not in self._predictor.versions.names:
+                    # Whatever strangers ask for must not grow the metrics.
+                    name = ""
+                self._metrics.count_request(
+                    *(name, method, "GRPC", code.name),
+                    time.monotonic() - started,
+                )
 
 
 class PredictionService(

@@ -20,27 +20,33 @@ class Metrics:
         self._requests = collections.Counter()
         self._histograms = {}
 
-    def count_request(self, model_name, method, status, seconds):
-        """Counts an answered request and how long it took."""
-        with self._lock:
-            self._requests[model_name, method, status] += 1
-        self._observe(_LATENCY, (model_name, method), seconds)
-
-    def count_refused(self, method):
-        """Counts a call that was refused before it was read.
+    def count_request(self, model_name, api, entrypoint, status, seconds):
+        """Counts an answered request and how long it took.
 
         Args:
-            method: Str, full name of the call.
+            model_name: Str.
+            api: `"Predict"` or `"Classify"`.
+            entrypoint: `"GRPC"` or `"REST"`.
+            status: Str, name of a status code.
+            seconds: Float.
         """
         with self._lock:
-            self._requests["", method.rsplit("/", 1)[1], "UNAVAILABLE"] += 1
+            self._requests[model_name, status] += 1
+        labels = {"model_name": model_name, "API": api}
+        self._observe(_LATENCY, {**labels, "entrypoint": entrypoint}, seconds)
 
-    def observe_runtime(self, model_name, method, seconds):
+    def count_refused(self):
+        """Counts a call that was refused before it was read."""
+        with self._lock:
+            self._requests["", "UNAVAILABLE"] += 1
+
+    def observe_runtime(self, model_name, api, seconds):
         """Counts how long the model itself took."""
-        self._observe(_RUNTIME, (model_name, method), seconds)
+        labels = {"model_name": model_name, "API": api, "runtime": "TF1"}
+        self._observe(_RUNTIME, labels, seconds)
 
     def _observe(self, metric, labels, seconds):
-        micros = seconds * 1e6
+        micros, labels = seconds * 1e6, tuple(labels.items())
         with self._lock:
             histogram = self._histograms.setdefault(
                 (metric, labels), [[0] * (len(_BOUNDS) + 1), 0.0]
@@ -56,8 +62,8 @@ class Metrics:
         """
         lines = [f"# TYPE {_REQUESTS} counter"]
         with self._lock:
-            for (model, method, status), count in self._requests.items():
-                labels = _labels(model_name=model, method=method, status=status)
+            for (model, status), count in self._requests.items():
+                labels = _labels(model_name=model, status=status)
                 lines.append(f"{_REQUESTS}{labels} {count}")
             lines.append(f"# TYPE {_LOADS} counter")
             for (model, status), count in load_counts.items():
@@ -67,21 +73,20 @@ class Metrics:
                 lines.append(f"# TYPE {metric} histogram")
                 for (name, labels), histogram in self._histograms.items():
                     if name == metric:
-                        lines += _histogram_lines(name, *labels, *histogram)
+                        lines += _histogram_lines(
+                            name, dict(labels), *histogram
+                        )
         return "\n".join(lines) + "\n"
 
 
-def _histogram_lines(name, model, method, counts, total):
+def _histogram_lines(name, of_histogram, counts, total):
     cumulative = 0
     for bound, count in zip([*_BOUNDS, "+Inf"], counts, strict=True):
         cumulative += count
-        labels = _labels(
-            model_name=model,
-            API=method,
-            le=bound if bound == "+Inf" else f"{bound:g}",
-        )
+        le = bound if bound == "+Inf" else f"{bound:g}"
+        labels = _labels(**of_histogram, le=le)
         yield f"{name}_bucket{labels} {cumulative}"
-    labels = _labels(model_name=model, API=method)
+    labels = _labels(**of_histogram)
     yield f"{name}_sum{labels} {total:g}"
     yield f"{name}_count{labels} {cumulative}"
 

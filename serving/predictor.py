@@ -16,7 +16,7 @@ from serving.status import (
     invalid_argument,
     tensorflow_errors,
 )
-from serving.tensors import input_array, output_proto
+from serving.tensors import check_rows, input_array, output_proto
 
 _DEFAULT_SIGNATURE = "serving_default"
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -106,7 +106,7 @@ class Predictor:
                 f'least one of "{_CLASSES}" or "{_SCORES}"'
             )
         examples = _serialized_examples(request.input)
-        self._check_rows(len(examples))
+        check_rows(len(examples), self._max_rows)
         array = np.empty(len(examples), object)
         array[:] = examples
         values = self._run(
@@ -199,19 +199,10 @@ class Predictor:
                     f"Inputs expected to be in the request {_listed(sent)}, "
                     "or default input alias set: "
                 )
-        arrays = {
-            name: input_array(name, given[name], info)
+        return {
+            name: input_array(name, given[name], info, self._max_rows)
             for name, info in signature.inputs.items()
         }
-        self._check_rows(*(len(array) for array in arrays.values()))
-        return arrays
-
-    def _check_rows(self, *rows):
-        if max(rows, default=0) > self._max_rows:
-            raise invalid_argument(
-                f"Request has {max(rows)} rows; this server takes "
-                f"{self._max_rows} at most. Send several requests."
-            )
 
     def _run(self, model, spec, api, signature_name, inputs, outputs, waiter):
         started = time.monotonic()

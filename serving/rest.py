@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import time
+import urllib.parse
 
 import grpc
 from google.protobuf import json_format
@@ -18,9 +19,18 @@ from tensorflow_serving.apis import (
 from serving.status import ServingError, invalid_argument
 from serving.waiting import Waiter
 
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18})|/labels/([^/:]+))?"
-_CALL = re.compile(_MODEL + r":(predict|classify)")
-_STATUS = re.compile(_MODEL + r"(/metadata)?")
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
+_CALL = re.compile(_MODEL + r":(predict|classify)", re.IGNORECASE)
+_STATUS = re.compile(_MODEL + r"(/metadata)?", re.IGNORECASE)
+# What TF Serving's REST interface is asked at all; its HTTP server answers
+# the rest.
+_ITS_OWN = re.compile(r"/v1/.*", re.IGNORECASE)
+_NOT_FOUND = (
+    b"<html><head><title>404 Not Found</title></head>"
+    b"<body><h1>Not Found</h1></body></html>\n"
+)
+_HIGHEST_VERSION = (1 << 63) - 1
+_MOST_DIGITS = 1000
 
 
 class RestApi:
@@ -43,16 +53,19 @@ class RestApi:
 
     def answer(self, method, path, body=b""):
         """Returns `(HTTP status, content type, body)` of a request."""
+        path = path.split("?", 1)[0]
         try:
             if method == "GET" and path == self._metrics_path:
                 text = self._metrics.text(self._predictor.versions.load_counts)
                 return 200, "text/plain; version=0.0.4", text.encode("utf-8")
+            if not _ITS_OWN.fullmatch(path):
+                return 404, "text/html", _NOT_FOUND
             return 200, "application/json", self._content(method, path, body)
         except ServingError as error:
             status, message = error.http_status, error.message
         except UnicodeEncodeError as error:
-            # JSON may escape half of a surrogate pair; names may not hold it.
-            status, message = 400, f"A name is no valid Unicode: {error}"
+            # JSON may escape half of a surrogate pair.
+            status, message = 400, f"A string is no valid Unicode: {error}"
         except Exception:
             logging.exception("%s %s failed", method, path)
             status, message = 500, "Internal error."
@@ -62,10 +75,12 @@ class RestApi:
     def _content(self, method, path, body):
         if method == "POST" and (match := _CALL.fullmatch(path)):
             *model, verb = match.groups()
-            call = self._predict if verb == "predict" else self._classify
-            return self._counted(verb.capitalize(), call, model, body)
+            verb = verb.capitalize()
+            call = self._predict if verb == "Predict" else self._classify
+            return self._counted(verb, call, _decoded_names(model), body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             *model, metadata = match.groups()
+            model = _decoded_names(model)
             return self._metadata(model) if metadata else self._status(model)
         raise invalid_argument(f"Malformed request: {method} {path}")
 
@@ -86,7 +101,7 @@ class RestApi:
             if name not in self._predictor.versions.names:
                 name = ""
             self._metrics.count_request(
-                name, "REST_" + verb, code, time.monotonic() - started
+                name, verb, "REST", code, time.monotonic() - started
             )
 
     def _predict(self, model, document):
@@ -140,15 +155,12 @@ class RestApi:
                 "When method is classify, key 'examples' is expected and was "
                 "not found, or is no list of JSON objects."
             )
+        listed = request.input.example_list
+        if "context" in document:
+            listed = request.input.example_list_with_context
+            _fill_example(listed.context, document["context"])
         for features in examples:
-            if not isinstance(features, dict):
-                raise invalid_argument("Example must be a JSON object.")
-            example = request.input.example_list.examples.add()
-            for name, value in features.items():
-                values = value if isinstance(value, list) else [value]
-                example.features.feature[name].bytes_list.value.extend(
-                    _string(name, each) for each in values
-                )
+            _fill_example(listed.examples.add(), features)
         response = self._predictor.classify(
             request, Waiter(self._timeout_seconds)
         )
@@ -165,18 +177,25 @@ class RestApi:
         request = get_model_status_pb2.GetModelStatusRequest()
         _fill_spec(request.model_spec, model, {})
         response = self._predictor.versions.status(request.model_spec)
-        return _as_json(response)
+        return _dump(_as_dict(response))
 
     def _metadata(self, model):
         request = get_model_metadata_pb2.GetModelMetadataRequest()
         _fill_spec(request.model_spec, model, {})
         request.metadata_field.append("signature_def")
-        return _as_json(self._predictor.metadata(request))
+        document = _as_dict(self._predictor.metadata(request))
+        # TF Serving prints what is packed, without its type.
+        document["metadata"]["signature_def"].pop("@type", None)
+        return _dump(document)
 
 
 def _parse(body):
+    if not body.strip():
+        raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body)
+        # As TF Serving: texts may be no UTF-8, and go to the model as they
+        # are.
+        document = json.loads(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {error}") from error
     if not isinstance(document, dict):
@@ -184,11 +203,21 @@ def _parse(body):
     return document
 
 
+def _decoded_names(model):
+    """Name, version and label of a path, whose names may be escaped."""
+    name, version, label = model
+    unquote = urllib.parse.unquote
+    return unquote(name), version, label and unquote(label)
+
+
 def _fill_spec(spec, model, document):
     name, version, label = model
     spec.name = name
     if version is not None:
-        spec.version.value = int(version)
+        number = int(version[:_MOST_DIGITS])
+        if number > _HIGHEST_VERSION:
+            raise invalid_argument(f"Failed to convert version: {version}")
+        spec.version.value = number
     if label is not None:
         spec.version_label = label
     signature_name = document.get("signature_name", "")
@@ -211,27 +240,57 @@ def _columns_of_rows(rows, names):
 
 
 def _columns(inputs, names):
-    """Values of TF Serving's column format, by input."""
+    """Values of TF Serving's column format, by input; others are ignored."""
     if isinstance(inputs, dict) and "b64" not in inputs:
-        return inputs
+        for name in names:
+            if name not in inputs:
+                raise invalid_argument(
+                    f"Missing named input: {name} in 'inputs' object."
+                )
+        return {name: inputs[name] for name in names}
     if len(names) != 1:
         raise invalid_argument(f"'inputs' must be an object with {names}.")
     return {names[0]: inputs}
 
 
+def _fill_example(example, features):
+    if not isinstance(features, dict):
+        raise invalid_argument("Example must be a JSON object.")
+    for name, value in features.items():
+        values = value if isinstance(value, list) else [value]
+        feature = example.features.feature[name]
+        kinds = {type(each) for each in values}
+        if kinds and kinds <= {int, bool}:
+            try:
+                feature.int64_list.value.extend(values)
+            except ValueError as error:
+                raise invalid_argument(f"Feature `{name}`: {error}") from error
+        elif kinds and kinds <= {int, float}:
+            feature.float_list.value.extend(values)
+        else:
+            feature.bytes_list.value.extend(
+                _string(name, each) for each in values
+            )
+
+
 def _fill_strings(tensor, name, values):
-    values = values if isinstance(values, list) else [values]
     tensor.dtype = 7  # DT_STRING
-    tensor.tensor_shape.dim.add(size=len(values))
+    if isinstance(values, list):
+        tensor.tensor_shape.dim.add(size=len(values))
+    else:
+        # A tensor without dimensions, for the model to refuse.
+        values = [values]
     tensor.string_val.extend(_string(name, value) for value in values)
 
 
 def _string(name, value):
     if isinstance(value, str):
-        return value.encode("utf-8", errors="replace")
+        return value.encode("utf-8", "surrogateescape")
     if isinstance(value, dict) and set(value) == {"b64"}:
         try:
-            return base64.b64decode(value["b64"], validate=True)
+            # The padding at the end may be left out.
+            whole = value["b64"] + "=" * (-len(value["b64"]) % 4)
+            return base64.b64decode(whole, validate=True)
         except (ValueError, TypeError) as error:
             raise invalid_argument(
                 f"Invalid base64 string of input `{name}`."
@@ -263,10 +322,10 @@ def _dump(document):
     return json.dumps(document).encode("utf-8")
 
 
-def _as_json(message):
-    return json_format.MessageToJson(
+def _as_dict(message):
+    return json_format.MessageToDict(
         message,
         preserving_proto_field_name=True,
         # As TF Serving does.
         always_print_fields_with_no_presence=True,
-    ).encode("utf-8")
+    )

@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 
+from serving.http_bodies import BodyError, read_body
+
 # Seconds after which a connection that says nothing is closed, and those that
 # a request may take to arrive from its first byte.
 _IDLE_SECONDS = 30
@@ -113,37 +115,23 @@ class RestServer:
                 self._arriving.await_request()
                 super().handle_one_request()
 
-            def do_GET(self):
-                # A body means nothing here, but the next request is after it.
-                self._with_body("GET")
-
-            def do_POST(self):
-                self._with_body("POST")
-
-            def _length(self):
-                """Bytes of the body; -1 where they are not told."""
-                if "Transfer-Encoding" in self.headers:
-                    return -1
-                without = "0" if self.command == "GET" else ""
-                length = self.headers.get("Content-Length", without)
-                return int(length) if length.isdecimal() else -1
-
-            def _with_body(self, method):
-                length = self._length()
-                if not 0 <= length <= max_bytes:
+            def _with_body(self):
+                # A GET's means nothing, but the next request is after it.
+                try:
+                    body = read_body(self.headers, self.rfile, max_bytes)
+                except BodyError as error:
                     self.close_connection = True
-                    status = 411 if length < 0 else 413
-                    self._refuse(
-                        status,
-                        f"This server reads bodies of 0 to {max_bytes} bytes.",
-                    )
+                    self._refuse(error.status, str(error))
                     return _linger(self.connection)
-                return self._answer(method, self.rfile.read(length))
+                return self._answer(body)
 
-            def _answer(self, method, body=b""):
+            do_GET = do_POST = do_HEAD = do_PUT = do_PATCH = _with_body
+            do_DELETE = do_OPTIONS = _with_body
+
+            def _answer(self, body):
                 with under_way.request() as counted:
                     if counted:
-                        self._reply(*api.answer(method, self.path, body))
+                        self._reply(*api.answer(self.command, self.path, body))
                     else:
                         self._refuse(503, "The server is stopping.")
 
@@ -160,7 +148,8 @@ class RestServer:
                     # Ends the connection here, too.
                     self.send_header("Connection", "close")
                 self.end_headers()
-                self.wfile.write(content)
+                if self.command != "HEAD":
+                    self.wfile.write(content)
 
             def log_message(self, format, *values):
                 logging.debug(format, *values)

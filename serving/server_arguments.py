@@ -128,6 +128,17 @@ def read_sources(path):
                 f"`{path}`: `{model.name}` has no `base_path`, the folder "
                 "that holds its versions."
             )
+        # The real server would not start.
+        if not pathlib.PurePath(model.base_path).is_absolute():
+            raise UserError(
+                f"`{path}`: `base_path` of `{model.name}` must be an absolute "
+                f"path. Received: {model.base_path}."
+            )
+        if model.model_platform != "tensorflow":
+            raise UserError(
+                f"`{path}`: `{model.name}` needs `model_platform: "
+                f'"tensorflow"`. Received: "{model.model_platform}".'
+            )
     return sources
 
 
@@ -138,6 +149,11 @@ def _batching(arguments):
         return BatchingOptions()
     path = arguments.batching_parameters_file
     message = config_files.read_config(path, config_files.BatchingParameters)
+    if message.enable_large_batch_splitting.value:
+        raise UserError(
+            f"`{path}`: `enable_large_batch_splitting` is for the real server; "
+            "this one does not split requests. Leave it out here."
+        )
     try:
         return BatchingOptions.from_message(message)
     except ValueError as error:
@@ -185,7 +201,11 @@ def _parser():
     )
     add = parser.add_argument
     add("--model-base-path", help="folder of one model's versions")
-    add("--model-name", help="by default the name of that folder")
+    add(
+        "--model-name",
+        help="by default the name of that folder, where TF Serving has "
+        "`default`",
+    )
     add("--model-config-file", help="models.config, for several models")
     add("--host", default=ServerOptions.host, help="address to listen on")
     add("--port", type=int, default=8500, help="of gRPC; 0 for a free one")

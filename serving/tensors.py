@@ -4,21 +4,40 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.status import invalid_argument
 
+# Fields of a `TensorProto` by dtype, which TF Serving's answers use.
+_FIELDS = {
+    np.dtype("float32"): "float_val",
+    np.dtype("float64"): "double_val",
+    np.dtype("int32"): "int_val",
+    np.dtype("int64"): "int64_val",
+    np.dtype("bool"): "bool_val",
+}
 
-def input_array(name, proto, info):
+
+def check_rows(rows, most_rows):
+    """Raises `ServingError` if a request has too many rows."""
+    if rows > most_rows:
+        raise invalid_argument(
+            f"Request has {rows} rows; this server takes {most_rows} at most. "
+            "Send several requests."
+        )
+
+
+def input_array(name, proto, info, most_rows):
     """Turns a request's tensor into an array.
 
     A tensor may claim any shape and bring a single value that fills it, so
-    the size is checked against what was sent before memory is taken.
+    the size is checked before memory is taken.
 
     Args:
         name: Str, the input's name.
         proto: `TensorProto`.
         info: `TensorInfo` of the signature.
+        most_rows: Int, rows of a request at most.
 
     Returns:
         NumPy array of the signature's dtype and rank.
@@ -41,14 +60,20 @@ def input_array(name, proto, info):
             f"size. Received: {shape}."
         )
     size = math.prod(shape)
+    if min(shape, default=0) < 0:
+        raise invalid_argument(f"tensor parsing error: {name}")
+    check_rows(shape[0] if shape else 1, most_rows)
     if proto.dtype == tf.string.as_datatype_enum:
         values = list(proto.string_val)
-        if len(values) != size or min(shape, default=0) < 0:
+        if proto.tensor_content or size > max(len(values), most_rows):
             raise invalid_argument(f"tensor parsing error: {name}")
-        array = np.empty(len(values), object)
+        # As TensorFlow has it: the last value stands for those that lack.
+        lacking = max(0, size - len(values))
+        values = values[:size] + (values[-1:] or [b""]) * lacking
+        array = np.empty(size, object)
         array[:] = values
         return array.reshape(shape)
-    if min(shape, default=0) < 0 or size > max(1, proto.ByteSize()):
+    if size > max(1, proto.ByteSize()):
         raise invalid_argument(f"tensor parsing error: {name}")
     try:
         return tf.make_ndarray(proto)
@@ -58,11 +83,14 @@ def input_array(name, proto, info):
 
 def output_proto(array):
     """Turns an array into a `TensorProto`."""
-    if array.dtype != object:
+    is_text = array.dtype == object
+    field = "string_val" if is_text else _FIELDS.get(array.dtype)
+    if field is None:
         return tf.make_tensor_proto(array)
-    proto = tf.compat.v1.make_tensor_proto([], tf.string, [0])
-    proto.string_val.extend(array.ravel().tolist())
-    del proto.tensor_shape.dim[:]
+    # Clients in other languages read these fields, not `tensor_content`.
+    dtype = tf.string if is_text else tf.as_dtype(array.dtype)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    getattr(proto, field).extend(array.ravel().tolist())
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     return proto

@@ -33,6 +33,10 @@ class _Version:
         self.users = 0
         self.identity = None
 
+    def is_unloaded(self):
+        """Whether it has served and does no more."""
+        return self.state == _State.END and self.error is None
+
 
 class VersionManager:
     """Keeps the wanted versions of models loaded.
@@ -133,21 +137,22 @@ class VersionManager:
 
     def _poll_source(self, source):
         wanted = source.wanted_versions()
-        # Like TF Serving, keep what is loaded when nothing is found.
-        if not wanted:
+        # Like TF Serving: when the folder is missing all stays as it is, and
+        # when it is there but empty nothing does.
+        if wanted is None:
             return
         known = self._versions[source.name]
         for number, directory in wanted.items():
             if _needs_loading(known.get(number), directory):
                 self._load(source.name, number, directory)
-        if not any(
+        if wanted and not any(
             version.number in wanted and version.state == _State.AVAILABLE
             for version in known.values()
         ):
             return
         with self._lock:
             for version in known.values():
-                if version.number not in wanted:
+                if version.number not in wanted and version.model is not None:
                     version.state = _State.UNLOADING
 
     def is_ready(self):
@@ -182,7 +187,9 @@ class VersionManager:
 
     def status(self, model_spec):
         """Returns a `GetModelStatusResponse`."""
-        number = self.requested_version(model_spec)
+        # TF Serving reads no label here, and says of no name NOT_FOUND.
+        is_one = model_spec.HasField("version")
+        number = model_spec.version.value if is_one else None
         response = get_model_status_pb2.GetModelStatusResponse()
         with self._lock:
             versions = self._versions.get(model_spec.name, {})
@@ -255,7 +262,7 @@ class VersionManager:
                 version.model = None
             with self._lock:
                 self._load_counts[name, "fail"] += 1
-                version.error = (grpc.StatusCode.UNKNOWN.value[0], str(error))
+                version.error = (_code_of(error), str(error))
                 version.state = _State.END
             return
         with self._lock:
@@ -287,10 +294,11 @@ class VersionManager:
                 for version in self._versions[name].values()
                 if version.state == _State.UNLOADING and version.users == 0
             ]
-            for version in unused:
-                del self._versions[name][version.number]
         for version in unused:
             _close(name, version)
+            with self._lock:
+                # Its status is told from now on, as by TF Serving.
+                version.state = _State.END
 
     def _poll_until_stopped(self, seconds):
         while not self._stop.wait(seconds):
@@ -308,8 +316,18 @@ def _close(name, version):
     logging.info("%s version %d is unloaded", name, version.number)
 
 
+def _code_of(error):
+    """Returns the number of a failed load's status code."""
+    if isinstance(error, tf.errors.OpError):
+        return error.error_code
+    code = getattr(error, "code", None)
+    if not isinstance(code, grpc.StatusCode):
+        code = grpc.StatusCode.UNKNOWN
+    return code.value[0]
+
+
 def _needs_loading(version, directory):
-    if version is None:
+    if version is None or version.is_unloaded():
         return True
     # A version that failed is tried again when its folder is replaced.
     return version.state == _State.END and version.identity != _identity(

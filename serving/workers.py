@@ -52,7 +52,7 @@ class Workers(grpc.ServerInterceptor):
     Args:
         methods: Sequence of str, full names of the calls that predict.
         max_workers: Int, predictions answered at the same time.
-        count_refused: Callable from the name of a call.
+        count_refused: Callable without arguments.
     """
 
     def __init__(self, methods, max_workers, count_refused):
@@ -80,7 +80,7 @@ class Workers(grpc.ServerInterceptor):
 
     def _refusal(self, method):
         def refuse(requests, context):
-            self._count_refused(method)
+            self._count_refused()
             context.abort(
                 grpc.StatusCode.UNAVAILABLE,
                 "Too many requests are under way. Send it again later.",

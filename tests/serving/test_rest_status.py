@@ -33,6 +33,7 @@ class _Answering:
         self.versions = self
         self.names = ["m"]
         self.timeouts = []
+        self.requests = []
 
     @contextlib.contextmanager
     def use(self, spec):
@@ -45,10 +46,12 @@ class _Answering:
 
     def predict(self, request, waiter):
         self.timeouts.append(waiter.remaining())
+        self.requests.append(request)
         return predict_pb2.PredictResponse()
 
     def classify(self, request, waiter):
         self.timeouts.append(waiter.remaining())
+        self.requests.append(request)
         return classification_pb2.ClassificationResponse()
 
 
@@ -62,6 +65,12 @@ class _Answering:
         ("UNAVAILABLE", 503),
         ("DEADLINE_EXCEEDED", 504),
         ("INTERNAL", 500),
+        ("OUT_OF_RANGE", 400),
+        ("UNAUTHENTICATED", 401),
+        ("PERMISSION_DENIED", 403),
+        ("ABORTED", 409),
+        ("ALREADY_EXISTS", 409),
+        ("CANCELLED", 499),
     ],
 )
 def test_each_error_has_its_status(code, status):
@@ -69,11 +78,10 @@ def test_each_error_has_its_status(code, status):
     metrics = Metrics()
     api = RestApi(_Refusing(error), metrics)
     got, _, body = api.answer(
-        "POST", "/v1/models/m:predict", b'{"inputs": "a"}'
+        "POST", "/v1/models/m:predict", b'{"inputs": ["a"]}'
     )
     assert (got, json.loads(body)) == (status, {"error": "as told"})
-    counted = f'{{model_name="m",method="REST_Predict",status="{code}"}} 1'
-    assert counted in metrics.text({})
+    assert f'{{model_name="m",status="{code}"}} 1' in metrics.text({})
 
 
 _HALF = r"\ud800"
@@ -87,9 +95,10 @@ _HALF = r"\ud800"
         ("predict", f'{{"instances": [{{"{_HALF}": "a"}}]}}', 400),
         ("classify", f'{{"signature_name": "{_HALF}"}}', 400),
         ("classify", f'{{"examples": [{{"{_HALF}": "a"}}]}}', 400),
-        # A text is made valid, as everywhere.
-        ("predict", f'{{"inputs": "{_HALF}"}}', 200),
-        ("classify", f'{{"examples": [{{"text": "{_HALF}"}}]}}', 200),
+        ("predict", f'{{"inputs": ["{_HALF}"]}}', 400),
+        ("classify", f'{{"examples": [{{"text": "{_HALF}"}}]}}', 400),
+        # A whole one is a character.
+        ("predict", r'{"inputs": ["\ud83d\ude00"]}', 200),
     ],
 )
 def test_half_of_a_surrogate_pair_has_a_status(verb, body, status):
@@ -105,7 +114,7 @@ def test_half_of_a_surrogate_pair_has_a_status(verb, body, status):
 def test_what_nobody_expected_has_a_status(caplog):
     api = RestApi(_Refusing(KeyError("as told")), Metrics())
     status, _, body = api.answer(
-        "POST", "/v1/models/m:predict", b'{"inputs": "a"}'
+        "POST", "/v1/models/m:predict", b'{"inputs": ["a"]}'
     )
     assert (status, json.loads(body)) == (500, {"error": "Internal error."})
     assert "as told" in caplog.text
@@ -114,7 +123,7 @@ def test_what_nobody_expected_has_a_status(caplog):
 @pytest.mark.parametrize(
     "verb, body",
     [
-        ("predict", b'{"inputs": "a"}'),
+        ("predict", b'{"inputs": ["a"]}'),
         ("classify", b'{"examples": [{"text": "a"}]}'),
     ],
 )
@@ -132,3 +141,112 @@ def test_metrics_that_fail_have_a_status(caplog):
     # The stand-in has no counts of loaded versions.
     assert api.answer("GET", "/metrics")[0] == 500
     assert "load_counts" in caplog.text
+
+
+def _sent(verb, document):
+    """Returns what reaches the predictor of a JSON body."""
+    predictor = _Answering()
+    body = document if isinstance(document, bytes) else document.encode()
+    status, _, content = RestApi(predictor, Metrics()).answer(
+        "POST", f"/v1/models/m:{verb}", body
+    )
+    assert status == 200, content
+    (request,) = predictor.requests
+    return request
+
+
+@pytest.mark.parametrize(
+    "body, texts",
+    [
+        # TF Serving does not look whether JSON's strings are UTF-8.
+        (b'{"inputs": ["caf\xe9"]}', [b"caf\xe9"]),
+        (b'{"instances": ["caf\xe9"]}', [b"caf\xe9"]),
+        ('{"inputs": ["caf\u00e9"]}'.encode(), ["caf\u00e9".encode()]),
+        # Base64's padding may be left out.
+        (b'{"inputs": [{"b64": "YQ"}]}', [b"a"]),
+        (b'{"inputs": [{"b64": "YQ=="}]}', [b"a"]),
+        # In columns only the signature's inputs are looked at.
+        (b'{"inputs": {"text": ["a"], "other": 1}}', [b"a"]),
+    ],
+)
+def test_texts_arrive_as_tf_serving_reads_them(body, texts):
+    assert list(_sent("predict", body).inputs["text"].string_val) == texts
+
+
+def test_a_single_value_is_no_batch():
+    tensor = _sent("predict", '{"inputs": "a"}').inputs["text"]
+    assert list(tensor.tensor_shape.dim) == []
+
+
+def test_features_have_the_kinds_of_their_values():
+    request = _sent(
+        "classify",
+        '{"examples": [{"text": "a", "id": 5, "x": [1, 2.5], "l": ["b"]}]}',
+    )
+    (example,) = request.input.example_list.examples
+    found = {
+        name: (feature.WhichOneof("kind"), list(_values(feature)))
+        for name, feature in example.features.feature.items()
+    }
+    assert found == {
+        "text": ("bytes_list", [b"a"]),
+        "id": ("int64_list", [5]),
+        "x": ("float_list", [1.0, 2.5]),
+        "l": ("bytes_list", [b"b"]),
+    }
+
+
+def _values(feature):
+    return getattr(feature, feature.WhichOneof("kind")).value
+
+
+def test_examples_may_share_a_context():
+    request = _sent(
+        "classify", '{"context": {"lang": "en"}, "examples": [{"text": "a"}]}'
+    )
+    listed = request.input.example_list_with_context
+    assert _values(listed.context.features.feature["lang"]) == [b"en"]
+    (example,) = listed.examples
+    assert _values(example.features.feature["text"]) == [b"a"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/my%20model:predict",
+        "/V1/Models/my%20model:Predict",
+        "/v1/models/my%20model:predict?key=1",
+    ],
+)
+def test_names_in_paths_may_be_escaped(path):
+    predictor = _Answering()
+    body = b'{"inputs": ["a"]}'
+    status, _, _ = RestApi(predictor, Metrics()).answer("POST", path, body)
+    assert status == 200
+    assert predictor.requests[0].model_spec.name == "my model"
+
+
+@pytest.mark.parametrize(
+    "method, path, status, message",
+    [
+        ("GET", "/", 404, b"Not Found"),
+        ("POST", "/foo", 404, b"Not Found"),
+        ("GET", "/metrics", 404, b"Not Found"),
+        ("PUT", "/v1/models/m", 400, b"Malformed request: PUT /v1/models/m"),
+        ("DELETE", "/v1/models/m:predict", 400, b"Malformed request"),
+        ("GET", "/v1/models/m:predict", 400, b"Malformed request"),
+        ("POST", "/v1/models/m", 400, b"Malformed request"),
+        ("POST", "/v1/models/m:predict", 400, b"The document is empty"),
+    ],
+)
+def test_what_is_no_call_has_tf_serving_s_status(method, path, status, message):
+    got, kind, body = RestApi(_Answering(), Metrics()).answer(method, path)
+    assert (got, kind == "text/html") == (status, status == 404)
+    assert message in body
+
+
+def test_a_version_beyond_all_numbers():
+    api = RestApi(_Answering(), Metrics())
+    for digits in ("9" * 19, "9" * 5000):
+        status, _, body = api.answer("GET", f"/v1/models/m/versions/{digits}")
+        assert status == 400 and b"Failed to convert version" in body

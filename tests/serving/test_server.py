@@ -1,18 +1,19 @@
 """The server answers as the trainer does, over gRPC and REST."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
+    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -56,6 +57,50 @@ def test_predict(client, classifier, expected):
         classifier.classes[index] for index in expected.argmax(1)
     ]
     assert tuple(predictions[0].probabilities) == classifier.classes
+
+
+def test_other_languages_find_the_numbers_in_their_fields(channel, expected):
+    """TF Serving fills these, unless told to write `tensor_content`."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "questions"
+    request.inputs["text"].CopyFrom(tf.make_tensor_proto(TEXTS))
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    probabilities = stub.Predict(request, timeout=20).outputs["probabilities"]
+    assert not probabilities.tensor_content
+    np.testing.assert_allclose(
+        probabilities.float_val, expected.ravel(), atol=1e-5
+    )
+    request.model_spec.signature_name = "tokens"
+    outputs = stub.Predict(request, timeout=20).outputs
+    assert list(outputs["lengths"].int_val) == (
+        tf.make_ndarray(outputs["lengths"]).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    "size, values, read",
+    [
+        (3, ["who wrote this"], ["who wrote this"] * 3),
+        (2, [], ["", ""]),
+        (1, ["who wrote this", "where"], ["who wrote this"]),
+        (0, ["who wrote this"], []),
+    ],
+)
+def test_a_shape_may_say_more_or_less_than_there_is(
+    channel, classifier, size, values, read
+):
+    """TensorFlow fills up with the last value, and cuts the others off."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "questions"
+    tensor = request.inputs["text"]
+    tensor.dtype = tf.string.as_datatype_enum
+    tensor.tensor_shape.dim.add(size=size)
+    tensor.string_val.extend(value.encode() for value in values)
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    outputs = stub.Predict(request, timeout=20).outputs
+    found = tf.make_ndarray(outputs["probabilities"])
+    assert len(found) == size
+    np.testing.assert_allclose(found, classifier.predict(read), atol=1e-5)
 
 
 def test_classify(channel, classifier, expected):
@@ -145,6 +190,12 @@ def test_rest_status_and_metadata(ask):
     status, document = ask("/v1/models/questions/metadata")
     assert status == 200
     assert document["model_spec"]["name"] == "questions"
+    (packed,) = document["metadata"].values()
+    assert set(packed) == {"signature_def"}
+    assert "serving_default" in packed["signature_def"]
+    # TF Serving's status does not look at labels.
+    status, labelled = ask("/v1/models/questions/labels/none")
+    assert status == 200 and labelled["model_version_status"]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +224,13 @@ def test_rest_status_and_metadata(ask):
         ("questions:absent", {}, 400, "Malformed request"),
         ("absent", None, 404, "any versions of model absent"),
         ("questions/versions/9", None, 404, "version 9"),
+        ("questions:predict", {"inputs": "a"}, 400, "must have shape"),
+        (
+            "questions:predict",
+            {"inputs": {"txt": ["a"]}},
+            400,
+            "Missing named input: text",
+        ),
     ],
 )
 def test_rest_refuses(ask, path, document, status, message):
@@ -192,14 +250,6 @@ def test_rest_refuses_a_body_over_the_limit(ask, size):
     assert "bytes" in document["error"]
 
 
-def test_rest_asks_for_a_length(server):
-    with socket.create_connection(("127.0.0.1", server.rest_port)) as sent:
-        sent.sendall(b"POST /v1/models/questions:predict HTTP/1.1\r\n\r\n")
-        sent.shutdown(socket.SHUT_WR)
-        answer = sent.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 411 ")
-
-
 def test_metrics(server, client):
     client.predict(["who"])
     url = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
@@ -211,15 +261,14 @@ def test_metrics(server, client):
     assert all('model_name="questions"' in line for line in asked)
     samples = dict(line.rsplit(" ", 1) for line in lines if line[0] != "#")
     count = (
-        ':tensorflow:serving:request_count{model_name="questions",'
-        'method="Predict",status="OK"}'
+        ':tensorflow:serving:request_count{model_name="questions",status="OK"}'
     )
     assert int(samples[count]) >= 1
     buckets = [
         int(value)
         for name, value in samples.items()
         if name.startswith(":tensorflow:serving:request_latency_bucket")
-        and 'model_name="questions",API="Predict"' in name
+        and 'model_name="questions",API="Predict",entrypoint="GRPC"' in name
     ]
     assert buckets == sorted(buckets)
     assert buckets[-1] >= 1

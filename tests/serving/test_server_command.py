@@ -64,8 +64,12 @@ def test_several_models_over_tls(
     models = tmp_path / "models.config"
     models.write_text(
         "model_config_list {"
-        f'config {{ name: "a" base_path: "{model_directory}" }}'
-        f'config {{ name: "b" base_path: "{model_directory}" }} }}'
+        + "".join(
+            f'config {{ name: "{name}" base_path: "{model_directory}" '
+            'model_platform: "tensorflow" }'
+            for name in "ab"
+        )
+        + "}"
     )
     key, cert = (json.dumps(path.read_text()) for path in certificate)
     tls = tmp_path / "ssl.config"

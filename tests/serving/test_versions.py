@@ -4,7 +4,9 @@ import shutil
 import threading
 import time
 
+import grpc
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import model_pb2
 
 from serving.model_source import ModelSource
@@ -61,7 +63,10 @@ def test_a_newer_version_takes_over(base_path):
     (base_path / "2").mkdir()
     manager.poll()
     assert used(manager) == 2
-    assert states(manager) == {2: "AVAILABLE"}
+    # As in TF Serving: what has served is still told of.
+    assert states(manager) == {1: "END", 2: "AVAILABLE"}
+    (ended,) = manager.status(spec(version=1)).model_version_status
+    assert (ended.status.error_code, ended.status.error_message) == (0, "")
 
 
 def test_folders_that_are_no_version_are_passed_over(base_path):
@@ -118,12 +123,55 @@ def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
     assert used(manager) == 2
 
 
-def test_the_last_version_stays_when_its_folder_is_gone(base_path):
+def test_all_stays_when_the_model_s_folder_is_gone(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    shutil.rmtree(base_path)
+    manager.poll()
+    assert used(manager) == 1
+
+
+def test_nothing_stays_when_the_model_s_folder_is_empty(base_path):
+    """As in TF Serving, and what is put there again is loaded again."""
     manager = make_manager(base_path)
     manager.poll()
     (base_path / "1").rmdir()
     manager.poll()
+    with pytest.raises(ServingError, match="Servable not found"):
+        used(manager)
+    assert states(manager) == {1: "END"}
+    (base_path / "1").mkdir()
+    manager.poll()
     assert used(manager) == 1
+    assert states(manager) == {1: "AVAILABLE"}
+
+
+def test_the_status_looks_at_no_label_and_knows_no_empty_name(base_path):
+    manager = make_manager(base_path)
+    manager.poll()
+    (status,) = manager.status(spec(label="none")).model_version_status
+    assert status.version == 1
+    with pytest.raises(ServingError, match="any versions of model ") as raised:
+        manager.status(model_pb2.ModelSpec())
+    assert raised.value.code == grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (tf.errors.NotFoundError(None, None, "no op"), 5),
+        (ServingError(grpc.StatusCode.UNIMPLEMENTED, "no"), 12),
+        (OSError("no"), 2),
+    ],
+)
+def test_a_failed_version_tells_the_code_of_its_error(base_path, error, code):
+    def fail(_):
+        raise error
+
+    manager = VersionManager([ModelSource("m", base_path)], fail)
+    manager.poll()
+    (status,) = manager.status(spec()).model_version_status
+    assert (status.state, status.status.error_code) == (status.END, code)
 
 
 def test_a_version_is_closed_after_its_last_request(base_path):
@@ -137,10 +185,14 @@ def test_a_version_is_closed_after_its_last_request(base_path):
             assert used(manager) == int(newer)
         assert version == 1
         assert not model.closed
-        assert states(manager) == {1: "UNLOADING", 3: "AVAILABLE"}
+        assert states(manager) == {
+            **{1: "UNLOADING", 2: "END"},
+            3: "AVAILABLE",
+        }
     manager.poll()
     assert model.closed
-    assert states(manager) == {3: "AVAILABLE"}
+    ended = {1: "END", 2: "END"}
+    assert states(manager) == {**ended, 3: "AVAILABLE"}
 
 
 def test_a_version_comes_back_while_it_is_being_unloaded(base_path):
@@ -155,7 +207,7 @@ def test_a_version_comes_back_while_it_is_being_unloaded(base_path):
     manager.poll()
     assert model.closed
     manager.poll()
-    assert states(manager) == {1: "AVAILABLE"}
+    assert states(manager) == {1: "AVAILABLE", 2: "END"}
 
 
 def test_the_end_waits_neither_for_requests_nor_for_loading(base_path):
