@@ -279,8 +279,13 @@ class BatchedModel:
         return tasks
 
     def _run_batch(self, batch):
-        alive = [task for task in batch.tasks if not task.waiter.is_gone()]
-        # Those who are gone have told their callers why.
+        alive = []
+        for task in batch.tasks:
+            if task.waiter.is_gone():
+                # Its caller may not have noticed yet.
+                task.error = task.waiter.error()
+            else:
+                alive.append(task)
         if not alive:
             return
         signature_name, names = batch.key

@@ -56,6 +56,9 @@ def main(argv):
 
 
 def _print_answers(client, arguments):
+    if hasattr(sys.stdout, "reconfigure"):
+        # Texts are in any language, whatever the terminal's encoding is.
+        sys.stdout.reconfigure(encoding="utf-8")
     answers = client.predict_stream(
         _texts(arguments),
         batch_size=arguments.batch_size,
@@ -166,7 +169,11 @@ def _parser():
         default=30.0,
         help="for a request with its retries",
     )
-    add("--retries", type=int, default=4, help="when UNAVAILABLE")
+    add(
+        "--retries",
+        type=int,
+        help="when UNAVAILABLE; by default until the time is up",
+    )
     add("--tls", action="store_true", help="encrypt; implied by nothing else")
     add("--root-certificates", help="PEM file; by default gRPC's own")
     add("--client-key", help="PEM file")

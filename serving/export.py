@@ -13,6 +13,7 @@ import pathlib
 import time
 
 from serving import command_line
+from serving.staging import HIGHEST_VERSION
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 
@@ -20,15 +21,19 @@ PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 def main(argv):
     """Exports as the arguments say; returns the final figures."""
     arguments = _parser().parse_args(argv)
-    if arguments.version is not None and arguments.version < 1:
+    if arguments.version is not None and not (
+        1 <= arguments.version <= HIGHEST_VERSION
+    ):
         raise command_line.UserError(
             f"`--version {arguments.version}`: a version is a positive "
-            "integer. Leave it out for the next free one."
+            "integer of at most 63 bits. Leave it out for the next free one."
         )
     started = time.monotonic()
     run_dir = pathlib.Path(arguments.run_dir)
     classifier = load_run_classifier(run_dir)
     # TensorFlow takes seconds to import; a mistake is told before.
+    import tensorflow as tf
+
     from serving.saved_model import export_classifier, size_on_disk
 
     output = pathlib.Path(arguments.output or run_dir / "saved_model")
@@ -41,7 +46,8 @@ def main(argv):
             figures=_read_figures(run_dir / "metrics.json"),
             precision=arguments.precision,
         )
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
+        # TensorFlow writes files of its own, and says so of a full disk.
         raise command_line.UserError(
             f"`--output {output}` could not be written: {error}"
         ) from error

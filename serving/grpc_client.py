@@ -3,8 +3,10 @@
 import array
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import itertools
+import queue as queue_module
 import random
 import sys
 import threading
@@ -17,6 +19,10 @@ from serving.stubs import predict_pb2, prediction_service_pb2_grpc
 _FLOAT, _STRING = 1, 7
 _FIRST_BACK_OFF_SECONDS = 0.1
 _LONGEST_BACK_OFF_SECONDS = 5.0
+# Without a new text for so long, what there is of a batch is sent.
+_PAUSE_SECONDS = 0.1
+# Callers oversleep a little, which is no queue.
+_LATE_SECONDS = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +47,8 @@ class Client:
         model: Str, the model's name.
         version: Optional int, by default the latest.
         timeout_seconds: Float, for a request with its retries.
-        retries: Int, how often an `UNAVAILABLE` request is sent again.
+        retries: Optional int, how often an `UNAVAILABLE` request is sent
+            again; by default until its time is up.
         credentials: Optional `grpc.ChannelCredentials`, for TLS.
 
     Raises:
@@ -60,7 +67,7 @@ class Client:
         model,
         version=None,
         timeout_seconds=30.0,
-        retries=4,
+        retries=None,
         credentials=None,
     ):
         # gRPC's own limit of 4 MB is less than 10,000 answers.
@@ -99,6 +106,9 @@ class Client:
         Returns:
             List of `Prediction`, in the order of `texts`.
         """
+        return self._predict(texts, _Sending())
+
+    def _predict(self, texts, sending):
         if not texts:
             return []
         request = predict_pb2.PredictRequest()
@@ -112,13 +122,14 @@ class Client:
             text.encode("utf-8") if isinstance(text, str) else text
             for text in texts
         )
-        return _predictions(self._send(request).outputs)
+        return _predictions(self._send(request, sending).outputs)
 
     def predict_stream(self, texts, batch_size=32, max_in_flight=4):
         """Yields the predictions of any number of texts.
 
-        At most `max_in_flight + 1` batches are in memory, however long
-        `texts` is.
+        At most `max_in_flight + 2` batches are in memory, however long
+        `texts` is. Where `texts` pauses, what there is of a batch is sent, and
+        answers do not wait for more texts.
 
         Args:
             texts: Iterable of str or bytes.
@@ -128,39 +139,129 @@ class Client:
         Yields:
             `(text, Prediction)`, in the order of `texts`.
         """
-        texts = iter(texts)
         waiting = collections.deque()
+        sending = _Sending()
         with concurrent.futures.ThreadPoolExecutor(max_in_flight) as pool:
             try:
-                while batch := list(itertools.islice(texts, batch_size)):
-                    waiting.append((batch, pool.submit(self.predict, batch)))
-                    if len(waiting) >= max_in_flight:
-                        batch, answer = waiting.popleft()
-                        yield from zip(batch, answer.result(), strict=True)
+                for batch in _batches(texts, batch_size):
+                    if batch:
+                        answer = pool.submit(self._predict, batch, sending)
+                        waiting.append((batch, answer))
+                    while waiting and (
+                        len(waiting) >= max_in_flight
+                        or not batch
+                        or waiting[0][1].done()
+                    ):
+                        of_answer, answer = waiting.popleft()
+                        yield from zip(of_answer, answer.result(), strict=True)
                 for batch, answer in waiting:
                     yield from zip(batch, answer.result(), strict=True)
             finally:
                 for _, answer in waiting:
                     answer.cancel()
+                sending.end()
 
-    def _send(self, request):
+    def _send(self, request, sending):
         deadline = time.monotonic() + self._timeout_seconds
         back_off = _FIRST_BACK_OFF_SECONDS
         for attempt in itertools.count():
             remaining = deadline - time.monotonic()
             try:
-                return self._call(request, timeout=max(remaining, 0.001))
+                with sending.call(
+                    self._call, request, max(remaining, 0.001)
+                ) as call:
+                    return call.result()
             except grpc.RpcError as error:
                 # Jitter keeps clients from coming back all at once.
                 wait = back_off * random.uniform(0.5, 1.5)
                 if (
                     error.code() != grpc.StatusCode.UNAVAILABLE
-                    or attempt >= self._retries
+                    or attempt == self._retries
+                    or sending.has_ended.is_set()
                     or time.monotonic() + wait >= deadline
                 ):
                     raise
-            time.sleep(wait)
+            sending.has_ended.wait(wait)
             back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
+
+
+class _Sending:
+    """Calls that belong together, to end them before they are answered."""
+
+    def __init__(self):
+        self.has_ended = threading.Event()
+        self._lock = threading.Lock()
+        self._calls = set()
+
+    @contextlib.contextmanager
+    def call(self, method, request, timeout):
+        """Starts a call and yields it."""
+        with self._lock:
+            call = method.future(request, timeout=timeout)
+            self._calls.add(call)
+            if self.has_ended.is_set():
+                call.cancel()
+        try:
+            yield call
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def end(self):
+        """Cancels the calls that are not answered."""
+        with self._lock:
+            self.has_ended.set()
+            for call in self._calls:
+                call.cancel()
+
+
+def _batches(texts, size):
+    """Yields lists of at most `size` texts, as soon as they are there.
+
+    Reads in a thread of its own: an empty list says that no text has come for
+    a while.
+    """
+    queue = queue_module.Queue(size)
+    end = object()
+    error, has_left = [], threading.Event()
+
+    def put(item):
+        while not has_left.is_set():
+            with contextlib.suppress(queue_module.Full):
+                return queue.put(item, timeout=1)
+
+    def read():
+        try:
+            for text in texts:
+                put(text)
+                if has_left.is_set():
+                    return
+        except BaseException as raised:
+            error.append(raised)
+        put(end)
+
+    threading.Thread(target=read, daemon=True).start()
+    batch, is_over = [], False
+    try:
+        while not is_over:
+            try:
+                text = queue.get(timeout=_PAUSE_SECONDS)
+            except queue_module.Empty:
+                yield batch
+                batch = []
+                continue
+            is_over = text is end
+            if not is_over:
+                batch.append(text)
+            if len(batch) == size or (is_over and batch):
+                yield batch
+                batch = []
+    finally:
+        has_left.set()
+    if error:
+        # What was sent before is answered first.
+        yield []
+        raise error[0]
 
 
 def _predictions(outputs):
@@ -212,25 +313,34 @@ def load_test(
 
     Returns:
         Dict: `requests`, `errors`, `texts_per_second`, `requests_per_second`
-        and the latencies `p50_ms`, `p95_ms`, `p99_ms`.
+        and the latencies `p50_ms`, `p95_ms`, `p99_ms`. With a `rate` also
+        `unsent`, what had arrived and was waiting for a caller in the end; its
+        waits are among the latencies.
     """
     schedule = _schedule(rate, arrivals)
     lock = threading.Lock()
     latencies, errors, texts = [], collections.Counter(), []
+    unsent, stop = [], threading.Event()
     started = time.monotonic()
 
     def work():
-        while True:
+        while not stop.is_set():
             with lock:
                 index, arrival = next(schedule)
             sent = time.monotonic()
-            if rate is not None:
+            if rate is None:
+                if sent - started >= seconds:
+                    return
+            else:
                 if arrival >= seconds:
                     return
                 sent = started + arrival
-                time.sleep(max(0.0, sent - time.monotonic()))
-            if max(sent, time.monotonic()) - started >= seconds:
-                return
+                stop.wait(max(0.0, sent - time.monotonic()))
+                now = time.monotonic()
+                if now - started >= seconds and now - sent > _LATE_SECONDS:
+                    # Left out, it would make the server look quick.
+                    unsent.append(now - sent)
+                    continue
             batch = batches[index % len(batches)]
             try:
                 client.predict(batch)
@@ -240,21 +350,27 @@ def load_test(
             latencies.append(time.monotonic() - sent)
             texts.append(len(batch))
 
-    threads = [threading.Thread(target=work) for _ in range(concurrency)]
+    threads = [
+        threading.Thread(target=work, daemon=True) for _ in range(concurrency)
+    ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    finally:
+        stop.set()
     # At a rate, the callers go home when nothing more will arrive.
     elapsed = max(seconds, time.monotonic() - started)
     return {
         "requests": len(latencies),
         "errors": dict(errors),
+        **({} if rate is None else {"unsent": len(unsent)}),
         "seconds": round(elapsed, 2),
         "requests_per_second": round(len(latencies) / elapsed, 1),
         "texts_per_second": round(sum(texts) / elapsed, 1),
         **{
-            f"p{percent}_ms": _percentile_ms(latencies, percent)
+            f"p{percent}_ms": _percentile_ms(latencies + unsent, percent)
             for percent in (50, 95, 99)
         },
     }

@@ -110,13 +110,20 @@ class Server:
         self.port = None
         self.rest_port = None
 
+    def interrupt(self):
+        """Makes `start` end as soon as it can, in whichever thread it runs."""
+        self._draining.set()
+        self._versions.interrupt()
+
     def start(self):
-        """Loads the models, then takes requests.
+        """Loads the models, then takes requests, unless it is interrupted.
 
         Raises:
             UserError: If a port is taken.
         """
         self._versions.start(self._options.poll_seconds)
+        if self._draining.is_set():
+            return
         self._start_grpc()
         if self._options.rest_port is not None:
             self._start_rest()

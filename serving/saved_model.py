@@ -78,6 +78,7 @@ def export_classifier(
             classifier.decision.as_dict(),
             TOLERANCES[precision],
             classifier.tokenizer(texts).to_list(),
+            classifier.tokenizer.tokenize(texts).to_list(),
         )
         return _publish(moved, model_directory, version)
 
@@ -89,10 +90,13 @@ def size_on_disk(version_directory):
 
 
 def _check_version(model_directory, version):
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or not (
+        1 <= version <= staging.HIGHEST_VERSION
+    ):
         raise ValueError(
-            "`version` must be a positive integer: it names the version's "
-            f"folder, and servers prefer the highest. Received: {version!r}."
+            "`version` must be a positive integer of 63 bits: it names the "
+            "version's folder, and servers prefer the highest. Received: "
+            f"{version!r}."
         )
     if not model_directory.exists():
         return
@@ -110,14 +114,15 @@ def _publish(moved, model_directory, version):
         number = version or 1 + max(
             staging.versions(model_directory), default=0
         )
-        # Renaming would replace an empty folder.
-        _check_version(model_directory, number)
         target = model_directory / str(number)
         try:
+            # Renaming would replace an empty folder.
+            _check_version(model_directory, number)
             # Fails if another export has just taken the number.
             os.rename(moved, target)
             return target
         except OSError:
+            # It is a `FileExistsError`, too.
             if version is not None or not target.exists():
                 raise
 

@@ -32,6 +32,7 @@ def check_in_fresh_process(
     decision,
     tolerance=1e-5,
     token_ids=None,
+    tokens=None,
 ):
     """Loads an export where nothing of this process helps, and compares.
 
@@ -45,6 +46,8 @@ def check_in_fresh_process(
         tolerance: Float, how far a probability may be off.
         token_ids: Optional list of lists of int, what the trainer's
             tokenizer makes of the texts.
+        tokens: List of lists of bytes, the same as strings, beside
+            `token_ids`.
 
     Raises:
         RuntimeError: If the export does not load, answers otherwise or
@@ -59,6 +62,7 @@ def check_in_fresh_process(
         "decision": decision,
         "tolerance": tolerance,
         "token_ids": token_ids,
+        "tokens": tokens and [[t.hex() for t in row] for row in tokens],
     }
     try:
         process = subprocess.run(
@@ -106,7 +110,8 @@ def foreign_paths(directory, classes=()):
     )
     # One that is part of another would leave the rest of that.
     for name in sorted(classes, key=len, reverse=True):
-        if "/" in name:
+        # A single component looks like no path.
+        if name.count("/") > 1:
             content = content.replace(name.encode("utf-8"), b"\0")
     places = [sys.prefix, sys.base_prefix, str(_ROOT), tempfile.gettempdir()]
     places.append(os.path.expanduser("~"))
@@ -201,14 +206,18 @@ def _check(question):
 
     def compare_tokens():
         got = model.run("tokens", {"text": np.array(texts, object)})
-        for ids, length, want in zip(
+        for ids, tokens, length, want, names in zip(
             got["token_ids"],
+            got["tokens"],
             got["lengths"],
             question["token_ids"],
+            question["tokens"],
             strict=True,
         ):
             if ids[:length].tolist() != want:
                 wrong.append(f"tokens are {ids[:length]}, not {want}")
+            if [token.hex() for token in tokens[:length]] != names:
+                wrong.append(f"the strings of tokens are {tokens[:length]}")
 
     compare_classify()
     if question["token_ids"] is not None:

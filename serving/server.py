@@ -35,15 +35,21 @@ def main(argv):
         )
     server = Server(sources, options)
     stopped = threading.Event()
+
+    def stop(*_):
+        stopped.set()
+        server.interrupt()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stop)
     try:
         server.start()
-        # Scripts wait for this line; `--port 0` is told here.
-        ready = {"grpc": address(options.host, server.port)}
-        if server.rest_port is not None:
-            ready["rest"] = address(options.host, server.rest_port)
-        print(json.dumps(ready), flush=True)
+        if not stopped.is_set():
+            # Scripts wait for this line; `--port 0` is told here.
+            ready = {"grpc": address(options.host, server.port)}
+            if server.rest_port is not None:
+                ready["rest"] = address(options.host, server.rest_port)
+            print(json.dumps(ready), flush=True)
         stopped.wait()
     finally:
         logging.info("Stopping.")

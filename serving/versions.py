@@ -84,6 +84,7 @@ class VersionManager:
         """
         if poll_seconds >= 0:
             self.poll()
+        if poll_seconds >= 0 and not self._stop.is_set():
             self._tell_what_is_missing()
         if poll_seconds <= 0:
             return
@@ -91,6 +92,10 @@ class VersionManager:
             target=self._poll_until_stopped, args=(poll_seconds,), daemon=True
         )
         self._thread.start()
+
+    def interrupt(self):
+        """Loads no more versions after the one that is being loaded."""
+        self._stop.set()
 
     def stop(self):
         """Stops polling and closes models, which cancels what still runs."""
@@ -143,6 +148,8 @@ class VersionManager:
             return
         known = self._versions[source.name]
         for number, directory in wanted.items():
+            if self._stop.is_set():
+                return
             if _needs_loading(known.get(number), directory):
                 self._load(source.name, number, directory)
         if wanted and not any(

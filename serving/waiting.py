@@ -53,7 +53,7 @@ class Waiter:
     def check(self):
         """Raises a `ServingError` if the answer would come too late."""
         if self.is_gone():
-            raise self._error()
+            raise self.error()
 
     def wait_until(self, is_done):
         """Waits for something that `wake` tells of.
@@ -69,7 +69,7 @@ class Waiter:
                 lambda: is_done() or self._has_left, self.remaining()
             )
         if not is_done():
-            raise self._error()
+            raise self.error()
 
     def wait_for(self, function):
         """Calls a function in a thread of its own.
@@ -93,7 +93,8 @@ class Waiter:
         self.wait_until(future.done)
         return future.result()
 
-    def _error(self):
+    def error(self):
+        """Returns the `ServingError` of who is gone."""
         remaining = self.remaining()
         if remaining is None or remaining > _SLACK_SECONDS:
             return ServingError(grpc.StatusCode.CANCELLED, "Cancelled")

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving import config_files
+from serving import batching, config_files
 from serving.batching import BatchedModel, BatchingOptions
 from serving.status import ServingError
 from serving.waiting import Waiter
@@ -251,3 +251,18 @@ def test_parameters_are_read_from_tf_servings_file(tmp_path):
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         BatchingOptions(**options)
+
+
+def test_who_is_gone_when_the_batch_begins_gets_an_error(make_batched):
+    """Even where its thread wakes only after the batch is done."""
+    _, batched = make_batched()
+    late, left, patient = Waiter(0.0), Waiter(60.0), Waiter(60.0)
+    left.leave()
+    tasks = [
+        batching._Task({"x": np.array([value])}, 1, waiter)
+        for value, waiter in ((1, late), (2, left), (3, patient))
+    ]
+    batched._run_batch(batching._Batch(("double", ("y",)), tasks))
+    codes = [task.error and task.error.code.name for task in tasks]
+    assert codes == ["DEADLINE_EXCEEDED", "CANCELLED", None]
+    assert tasks[2].outputs["y"].tolist() == [6]

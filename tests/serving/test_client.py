@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -152,11 +153,77 @@ def test_a_stream_keeps_order_and_bounds(client, scripted):
     stream = client.predict_stream(texts(), batch_size=7, max_in_flight=3)
     text, prediction = next(stream)
     assert (text, prediction.label) == ("", "0")
-    # No more was read than is in flight.
-    assert len(read) <= 7 * 3
+    # No more was read than is in flight, and the next batch.
+    assert len(read) <= 7 * 5
     labels = [int(prediction.label) for _, prediction in stream]
     assert labels == list(range(1, 500))
     assert scripted.most_under_way <= 3
+
+
+def test_answers_do_not_wait_for_more_texts(client):
+    """As in `tail -f log | python -m serving.client --file -`."""
+    release = threading.Event()
+
+    def texts():
+        yield from ("a", "bb", "ccc")
+        release.wait(30)
+        yield "dddd"
+
+    stream = client.predict_stream(texts(), batch_size=32)
+    started = time.monotonic()
+    assert [next(stream)[1].label for _ in range(3)] == ["1", "2", "3"]
+    assert time.monotonic() - started < 10
+    release.set()
+    assert [prediction.label for _, prediction in stream] == ["4"]
+
+
+def test_a_stream_that_is_left_waits_for_no_answer(client, scripted):
+    stream = client.predict_stream(["a"] * 40, batch_size=1, max_in_flight=2)
+    next(stream)
+    scripted.delay = 15.0
+    time.sleep(0.2)
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 5
+
+
+def test_an_error_of_the_texts_comes_after_their_answers(client):
+    def texts():
+        yield "a"
+        raise ValueError("as told")
+
+    stream = client.predict_stream(texts(), batch_size=4)
+    assert next(stream)[1].label == "1"
+    with pytest.raises(ValueError, match="as told"):
+        next(stream)
+
+
+def test_by_default_a_server_may_start_again_within_the_time(scripted):
+    scripted.failures = [grpc.StatusCode.UNAVAILABLE] * 6
+    with Client(scripted.target, "m", timeout_seconds=60) as client:
+        assert client.predict(["ab"])[0].label == "2"
+    assert len(scripted.requests) == 7
+
+
+def test_a_queue_in_the_end_is_not_left_out(client, scripted):
+    """Fifty arrive in a second, and three are answered in that time."""
+    scripted.delay = 0.4
+    figures = load_test(client, [["a"]], 1.0, concurrency=1, rate=50)
+    assert figures["requests"] + figures["unsent"] == 50
+    assert figures["unsent"] >= 40
+    # They have waited for up to a second.
+    assert figures["p50_ms"] > 300
+
+
+def test_texts_of_any_language_on_any_terminal(scripted):
+    result = subprocess.run(
+        [sys.executable, "-m", "serving.client", "--target", scripted.target]
+        + ["--model", "m", "\u6771\u4eac"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["text"] == "\u6771\u4eac"
 
 
 def test_a_load_test_reports(client):

@@ -3,6 +3,7 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -77,6 +78,9 @@ def test_a_class_name_like_a_path_is_none(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(content + b"\x12/home/me/words")
     found = self_check.foreign_paths(tmp_path, names)
     assert found == ["/home/me/words"]
+    # A class called by a stroke hides nothing.
+    found = self_check.foreign_paths(tmp_path, [*names, "/", "/me"])
+    assert found == ["/home/me/words"]
 
 
 @pytest.fixture
@@ -110,6 +114,10 @@ def test_an_export_that_answers_otherwise_is_not_published(
     assert list((tmp_path / "model").iterdir()) == []
 
 
+def _hex(tokens):
+    return [[token.hex() for token in row] for row in tokens]
+
+
 def _check(classifier, directory, **changes):
     """Checks an export in this process; returns what is wrong."""
     texts = ["who wrote this", "What is the capital of France?", ""]
@@ -121,6 +129,7 @@ def _check(classifier, directory, **changes):
         "decision": classifier.decision.as_dict(),
         "tolerance": 1e-5,
         "token_ids": classifier.tokenizer(texts).to_list(),
+        "tokens": _hex(classifier.tokenizer.tokenize(texts).to_list()),
     }
     wrong = self_check._check({**question, **changes})
     # This process has it, unlike the one of the check.
@@ -135,6 +144,9 @@ def test_every_signature_is_compared(classifier, model_directory, monkeypatch):
         for message in _check(classifier, version, token_ids=[[1], [2], [3]])
     }
     assert wrong == "tokens are"
+    wrong = _check(classifier, version, tokens=_hex([[b"x"]] * 3))
+    assert len(wrong) == 3
+    assert all(each.startswith("the strings of tokens") for each in wrong)
     run = session_model.SessionModel.run
 
     def spoilt(self, name, inputs, *rest):
@@ -177,7 +189,7 @@ def test_a_version_is_never_overwritten(
     assert [path.name for path in tmp_path.rglob("*")] == ["3", "kept"]
 
 
-@pytest.mark.parametrize("version", [0, -1, "2", 1.5])
+@pytest.mark.parametrize("version", [0, -1, "2", 1.5, 1 << 63])
 def test_a_version_is_a_positive_integer(classifier, tmp_path, version):
     with pytest.raises(ValueError, match="positive integer"):
         saved_model.export_classifier(classifier, tmp_path, version=version)
@@ -191,6 +203,11 @@ def test_a_version_is_a_positive_integer(classifier, tmp_path, version):
             ["--run-dir", ".", "--version", "0"],
             "positive integer",
             id="no_version",
+        ),
+        pytest.param(
+            ["--run-dir", ".", "--version", str(1 << 63)],
+            "63 bits",
+            id="version_of_no_server",
         ),
     ],
 )
@@ -281,3 +298,40 @@ def test_what_killed_exports_left_is_removed(tmp_path):
         assert set(tmp_path.iterdir()) == {elsewhere, own, other}
     assert not left.exists()
     assert list(tmp_path.iterdir()) == [elsewhere]
+
+
+def test_what_others_write_is_let_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "node")
+    # Of the machine node-7, and of one that sees other processes than here.
+    of_another = tmp_path / ".export-node-7-4242-ab_c"
+    of_a_container = tmp_path / ".export-node-999999999-ab_c"
+    of_a_killed_one = tmp_path / ".export-node-999999998-ab_c"
+    for folder in (of_another, of_a_container, of_a_killed_one):
+        folder.mkdir()
+    with staging._held(of_a_container), staging.beside(tmp_path) as own:
+        assert set(tmp_path.iterdir()) == {of_another, of_a_container, own}
+        # And this one is locked itself.
+        with pytest.raises(OSError), staging._held(own):
+            pass
+
+
+def test_numbers_that_no_server_takes_are_passed_over(
+    classifier, copied_export, unchecked, tmp_path
+):
+    (tmp_path / ("9" * 20)).mkdir()
+    version = saved_model.export_classifier(classifier, tmp_path)
+    assert version.name == "1"
+
+
+def test_a_number_that_is_taken_at_the_last_moment_is_passed_over(
+    classifier, copied_export, unchecked, tmp_path, monkeypatch
+):
+    versions, empty = staging.versions, [{}]
+    (tmp_path / "1").mkdir()
+    monkeypatch.setattr(
+        staging,
+        "versions",
+        lambda path: empty.pop() if empty else versions(path),
+    )
+    version = saved_model.export_classifier(classifier, tmp_path)
+    assert version.name == "2"

@@ -329,3 +329,21 @@ def test_the_status_of_what_works_is_ok(base_path):
     (status,) = manager.status(spec()).model_version_status
     assert status.HasField("status")
     assert (status.status.error_code, status.status.error_message) == (0, "")
+
+
+def test_an_interrupted_start_loads_no_more(tmp_path):
+    """Of five models, each of which may take minutes."""
+    loaded = []
+
+    def make_model(directory):
+        loaded.append(directory)
+        manager.interrupt()
+        return _Model(directory)
+
+    for name in "abcde":
+        (tmp_path / name / "1").mkdir(parents=True)
+    sources = [ModelSource(name, tmp_path / name) for name in "abcde"]
+    manager = VersionManager(sources, make_model)
+    manager.start(1.0)
+    assert len(loaded) == 1
+    manager.stop()
