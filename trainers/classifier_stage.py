@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 
+from trainers.finite_loss import FiniteLoss
 from trainers.objective import objective
 from trainers.optimizers import classifier_schedules, group_optimizers
 from trainers.progress import GroupRates, Progress
@@ -116,7 +117,12 @@ def train_classifier(
         directory / "training_state.npz", options.checkpoint_seconds
     )
     variables = models.classifier_weights(model)
+    remedy = (
+        f"Lower the learning rate ({recipe.learning_rate}) or use "
+        "`--precision float32`, and start a new run."
+    )
     callbacks = [
+        FiniteLoss(state, remedy),
         training.GradualUnfreezing(groups, stages),
         GroupRates(optimizers, state, directory / "logs" / "train"),
         Progress(
@@ -165,9 +171,7 @@ def train_classifier(
     # such a classifier would pass for a bad one.
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise FloatingPointError(
-            "The classifier's weights are no longer finite. Lower the "
-            f"learning rate ({recipe.learning_rate}) or use `--precision "
-            "float32`, and start a new run."
+            f"The classifier's weights are no longer finite. {remedy}"
         )
     return arrays, records
 

@@ -7,8 +7,8 @@ import shutil
 
 from serving import command_line
 from serving.command_line import UserError
-from trainers.whole_files import written_whole
 from ulmfit_tf.data.errors import DataError
+from ulmfit_tf.whole_files import written_whole
 
 __all__ = [
     "USER_ERRORS",

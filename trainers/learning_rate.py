@@ -10,8 +10,8 @@ from trainers.language_model_stage import (
     compiled_language_model,
     language_model_streams,
 )
-from trainers.whole_files import written_whole
 from ulmfit_tf import training
+from ulmfit_tf.whole_files import written_whole
 
 # fastai's range and number of steps.
 _LOWEST, _HIGHEST, _STEPS = 1e-7, 10.0, 100

@@ -61,6 +61,9 @@ def run_locked(directory):
                 f"`--resume {directory}`: another process is at work on this "
                 "run. Wait for it, or stop it first."
             ) from error
+        # What a killed process was writing.
+        for path in directory.rglob("*.partial"):
+            path.unlink(missing_ok=True)
         yield
 
 

@@ -151,12 +151,12 @@ def _tokenized(
     )
     repeated = data.repeated_texts(validation_texts, dataset.train_texts)
     if repeated:
-        _log.warning(
-            "%d of the %d validation texts are training texts as well, and so "
-            "easier than new ones",
-            repeated,
-            len(validation_texts),
+        note = (
+            f"{repeated} of the {len(validation_texts)} validation texts are "
+            "training texts as well, and so easier than new ones."
         )
+        _log.warning(note)
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note))
     return Task(
         dataset=dataset,
         validation_texts=validation_texts,
@@ -178,7 +178,19 @@ def _tokenized(
             corpus.offsets,
             dataset.train_labels,
             validation_labels,
+            *_test_split(dataset),
         ),
+    )
+
+
+def _test_split(dataset):
+    """Returns arrays that differ if classes, test texts or labels do."""
+    texts = [*dataset.classes, "", *(dataset.test_texts or ())]
+    content = "\0".join(texts).encode("utf-8", "surrogatepass")
+    labels = dataset.test_labels
+    return (
+        np.frombuffer(content, "uint8"),
+        np.zeros(0, "int32") if labels is None else labels,
     )
 
 

@@ -64,6 +64,12 @@ class Progress(keras.callbacks.Callback):
             epochs = self.total_steps // self.state.steps_per_epoch
             self._log(now, [f"epoch {self._epoch + 1} of {epochs}"], logs)
 
+    def on_test_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if now - self._logged_at > _INTERVAL:
+            self._logged_at = now
+            _log.info("%s: validating, batch %d", self.stage, batch + 1)
+
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
 

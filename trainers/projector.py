@@ -6,8 +6,8 @@ import numpy as np
 from google.protobuf import text_format
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from trainers.whole_files import written_whole
 from ulmfit_tf import text
+from ulmfit_tf.whole_files import written_whole
 
 _WORDS = 2000
 # The projector looks for this name in each folder of logs.

@@ -20,7 +20,7 @@ from trainers.stages import (
     trained_classifier,
 )
 from trainers.thresholds import decided
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 _log = logging.getLogger("trainers")
 # Validation texts whose answers the export is checked with, and how much of
@@ -72,11 +72,9 @@ def run_classifier(task, recipe, settings, directory, clock):
             task.corpus.token_ids,
         )
     classifier = trained_classifier(task, recipe, weights, settings.seed)
-    on_validation = Predictions.of(
-        "validation",
-        classifier,
-        task.validation_texts,
-        task.validation_labels,
+    evaluation = _Evaluation(classifier, directory)
+    on_validation = evaluation.answers(
+        "validation", task.validation_texts, task.validation_labels
     )
     decision = decided(
         classifier.decision, on_validation.probabilities, on_validation.labels
@@ -87,8 +85,8 @@ def run_classifier(task, recipe, settings, directory, clock):
         classifier.save_to_preset(directory / "classifier")
     on_test = None
     if dataset.test_texts is not None:
-        on_test = Predictions.of(
-            "test", classifier, dataset.test_texts, dataset.test_labels
+        on_test = evaluation.answers(
+            "test", dataset.test_texts, dataset.test_labels, decision
         )
     splits = [split for split in (on_validation, on_test) if split]
     scores = {split.split: task_scores(split) for split in splits}
@@ -114,7 +112,7 @@ def run_classifier(task, recipe, settings, directory, clock):
         "task_type": str(dataset.task_type),
         **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
-        **_errors_of_directions(classifier, dataset, task),
+        **_errors_of_directions(evaluation, decision, dataset, task),
         "seconds": clock.seconds(),
         "run_dir": str(directory),
         "saved_model": str(saved_model),
@@ -175,27 +173,82 @@ class _Stages:
             weights, records = train(*arguments, self.directory / name, options)
             command_line.write_json(log, records)
             _write_arrays(result, weights)
+            # Some hundred megabytes that nobody reads any more.
+            for name in ("training_state.npz", "best_weights.npz"):
+                (log.with_suffix("") / name).unlink(missing_ok=True)
         self.records[f"{self.direction}_{name}"] = records
         return weights
 
 
-def _errors_of_directions(classifier, dataset, task):
+class _Evaluation:
+    """A classifier's answers on whole splits, which take long on large ones.
+
+    Probabilities of each direction are kept in the run folder, so that none is
+    read twice, and a run that is killed does not begin anew.
+
+    Args:
+        classifier: `TrainedClassifier`.
+        directory: `pathlib.Path` of the run folder.
+    """
+
+    def __init__(self, classifier, directory):
+        self.classifier = classifier
+        self.directory = directory
+
+    def answers(self, split, texts, labels, decision=None, directions=None):
+        """Returns `Predictions`, by default of the mean of all directions."""
+        probabilities = [
+            self._probabilities(split, texts, direction)
+            for direction in directions or self.classifier.weights
+        ]
+        return Predictions.judged(
+            split,
+            texts,
+            labels,
+            np.mean(probabilities, axis=0),
+            decision or self.classifier.decision,
+        )
+
+    def _probabilities(self, split, texts, direction):
+        path = self.directory / direction / f"{split}_probabilities.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as file:
+                return file["probabilities"]
+        _log.info(
+            "%s: reading the %d texts of the %s split",
+            direction,
+            len(texts),
+            split,
+        )
+        alone = dataclasses.replace(
+            self.classifier,
+            weights={direction: self.classifier.weights[direction]},
+        )
+        probabilities = alone.predict(texts)
+        _write_arrays(path, {"probabilities": probabilities})
+        return probabilities
+
+
+def _errors_of_directions(evaluation, decision, dataset, task):
     """Returns the test error of each direction alone, where there are two."""
-    if dataset.test_texts is None or len(classifier.weights) < 2:
+    directions = list(evaluation.classifier.weights)
+    if dataset.test_texts is None or len(directions) < 2:
         return {}
     errors = {}
-    for direction, weights in classifier.weights.items():
-        alone = dataclasses.replace(classifier, weights={direction: weights})
-        if alone.decision.thresholds is not None:
+    for direction in directions:
+        own = decision
+        if decision.thresholds is not None:
             # They suit the probabilities that they are chosen on.
-            decision = decided(
-                alone.decision,
-                alone.predict(task.validation_texts),
+            answers = evaluation.answers(
+                "validation",
+                task.validation_texts,
                 task.validation_labels,
+                decision,
+                [direction],
             )
-            alone = dataclasses.replace(alone, decision=decision)
-        answers = Predictions.of(
-            "test", alone, dataset.test_texts, dataset.test_labels
+            own = decided(decision, answers.probabilities, answers.labels)
+        answers = evaluation.answers(
+            "test", dataset.test_texts, dataset.test_labels, own, [direction]
         )
         errors[f"{direction}_test_error"] = answers.error
     return errors
@@ -209,7 +262,7 @@ def _write_arrays(path, arrays):
 def _remove_unfinished(directory):
     """Removes what a killed run was writing beside its place."""
     for path in (
-        *directory.glob("classifier?*"),
+        *directory.glob(".classifier-*"),
         *directory.glob("saved_model/.export-*"),
     ):
         shutil.rmtree(path)

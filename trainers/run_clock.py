@@ -5,7 +5,7 @@ import pathlib
 import threading
 import time
 
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 _FILE = "seconds.json"
 # So much of a killed part is not counted, at most.
@@ -25,9 +25,11 @@ class RunClock:
 
     def __init__(self, directory, every_seconds=_EVERY_SECONDS):
         self._path = pathlib.Path(directory) / _FILE
-        self._before = (
-            json.loads(self._path.read_text()) if self._path.exists() else 0.0
-        )
+        try:
+            self._before = float(json.loads(self._path.read_text()))
+        except (OSError, ValueError, TypeError):
+            # It only counts.
+            self._before = 0.0
         self._began = time.monotonic()
         self._stopped = threading.Event()
         self._keeper = threading.Thread(

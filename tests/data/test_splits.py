@@ -1,6 +1,7 @@
 """Splits are stratified, seeded, and lose no text."""
 
 import dataclasses
+import string
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ def make(counts=COUNTS, **changes):
     labels = np.random.default_rng(5).permutation(labels)
     return TextDataset(
         name="skewed",
-        classes=tuple("abcd"[: len(counts)]),
-        train_texts=[f"{'abcd'[c]} {i}" for i, c in enumerate(labels)],
+        classes=tuple(string.ascii_letters[: len(counts)]),
+        train_texts=[
+            f"{string.ascii_letters[c]} {i}" for i, c in enumerate(labels)
+        ],
         train_labels=labels,
         unlabelled_texts=["u"],
         **changes,
@@ -66,7 +69,11 @@ def test_held_out_test_split_is_noted():
 @pytest.mark.parametrize(
     "counts, fraction, message",
     [
-        (COUNTS, 0.1, "Class `d`.*too few.*at least 2.*Received: 1.*class.$"),
+        (
+            COUNTS,
+            0.1,
+            r"1 of the classes.*too few.*`d` \(1\).*least 2.*class.$",
+        ),
         ((2, 1, 1), 0.1, "too few.*3 classes in 4 examples: .*label column"),
         ((10, 5, 3), 0.95, "Holding 18 of the 18"),
         ((10, 5, 3), 0.0, "strictly between 0 and 1"),
@@ -111,11 +118,49 @@ def test_limited_labels_are_seeded():
 def test_few_examples_hold_out_one_of_each_class():
     # A tenth of 18 would be 2, too few for three classes.
     _, texts, labels = make(counts=(10, 5, 3)).split_validation(0.1, seed=0)
-    assert len(texts) == len(labels) == 3
+    assert len(texts) == 3 and sorted(labels) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "counts",
+    [(3, 3, 3, 100, 191), (3,) * 10 + (4,) * 10 + (10,) * 10 + (13,) * 10],
+)
+def test_no_class_is_left_out_of_a_split(counts, seed):
+    """A share of a few examples may be none."""
+    dataset = hold_out_test(make(counts=counts), 0.1, seed)
+    kept, texts, labels = dataset.split_validation(0.1, seed)
+    of_parts = [
+        np.bincount(each, minlength=len(counts))
+        for each in (dataset.test_labels, labels, kept.train_labels)
+    ]
+    assert all((each >= 1).all() for each in of_parts)
+    assert sum(map(sum, of_parts)) == sum(counts)
+    # And the common ones have their share, as far as the rare ones leave it.
+    assert of_parts[0][-1] >= of_parts[0][0]
+
+
+def test_all_classes_that_are_too_rare_are_named_at_once():
+    with pytest.raises(DataError, match=r"2 of the classes.*`b` \(1\), `c`"):
+        make(counts=(50, 1, 1)).split_validation(0.1, seed=0)
+
+
+def test_where_many_texts_are_there_twice_copies_go_along():
+    dataset = with_copies((30, 20), 2)
+    kept, texts, labels = dataset.split_validation(0.1, seed=0)
+    assert not set(texts) & set(kept.train_texts)
+    assert len(texts) + len(kept.train_texts) == 100
+    # A few are let be, as the splits that figures were published for are.
+    few = make(counts=(300, 200))
+    few = dataclasses.replace(
+        few, train_texts=[*few.train_texts[:-5], *few.train_texts[:5]]
+    )
+    expected = make(counts=(300, 200)).split_validation(0.1, seed=0)
+    assert len(few.split_validation(0.1, seed=0)[1]) == len(expected[1])
 
 
 def test_a_test_split_leaves_enough_to_validate_on():
-    with pytest.raises(DataError, match="Class `c`.*at least 3.*Received: 2"):
+    with pytest.raises(DataError, match=r"`c` \(2\).*at least 3"):
         hold_out_test(make(counts=(50, 20, 2)), 0.1, seed=0)
 
 

@@ -129,17 +129,59 @@ def test_class_folders_in_train_and_test(write, tmp_path):
     assert dataset.unlabelled_texts == ["train/unsup"]
 
 
-def test_undecodable_bytes_are_replaced_and_counted(write, caplog):
-    path = write("r.csv", b"text,label\ncaf\xe9 \xff,x\ncaf\xc3\xa9,y\n")
-    assert load(path).train_texts == ["caf\ufffd \ufffd", "café"]
+def test_few_undecodable_bytes_are_replaced_and_told(write, caplog):
+    rows = b"caf\xe9 \xff,x\ncaf\xc3\xa9,y\n" + b"tea,x\nmilk,y\n" * 60
+    dataset = load(write("r.csv", b"text,label\n" + rows))
+    assert dataset.train_texts[:2] == ["caf\ufffd \ufffd", "café"]
     assert "2 bytes are not valid UTF-8" in caplog.text
+    # In the report as well.
+    assert "1 of the 122 texts" in dataset.notes[0]
 
 
-def test_undecodable_bytes_in_class_folders(write, tmp_path, caplog):
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"text,label\nf\xfcr,x\nblau,y\n", "1 of the 2 texts.*CP1252"),
+        # Two classes would become one.
+        (b"text,label\na,B\xe4r\nb,B\xfcr\nc,x\n", "The labels .*CP1252"),
+        (b"Ger\xe4t,label\na,x\nb,y\n", "no column `text`.*CP1252"),
+    ],
+    ids=["texts", "labels", "columns"],
+)
+def test_a_file_in_another_encoding_is_refused(write, content, message):
+    with pytest.raises(DataError, match=message):
+        load(write("excel.csv", content))
+
+
+def test_class_folders_in_another_encoding_are_refused(write, tmp_path, caplog):
     write("set/a/1.txt", b"caf\xe9")
     write("set/b/1.txt", b"\xef\xbb\xbftea")
-    assert load(tmp_path / "set").train_texts == ["caf\ufffd", "tea"]
+    with pytest.raises(DataError, match="1 of the 2 texts"):
+        load(tmp_path / "set")
     assert "1 bytes are not valid UTF-8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "labels, classes",
+    [
+        (["1", "1.0", "2", "2.00"], ("1", "2")),
+        # All alike: they stay as they are.
+        (["1.0", "2.0", "1.0"], ("1.0", "2.0")),
+        (["1", "1.0", "1.1"], ("1", "1.0", "1.1")),
+        (["a", "1", "1.0"], ("1", "1.0", "a")),
+    ],
+)
+def test_whole_numbers_are_one_class_however_written(write, labels, classes):
+    rows = "".join(f"text {i},{label}\n" for i, label in enumerate(labels))
+    dataset = load(write("n.csv", "text,label\n" + rows))
+    assert set(dataset.classes) == set(classes)
+
+
+def test_classes_that_look_alike_are_told(write):
+    rows = "a,spam\nb,Spam\nc,not  ok\nd,not ok\ne,else\n"
+    (note,) = load(write("n.csv", "text,label\n" + rows)).notes
+    assert "'Spam' and 'spam'" in note
+    assert "'not  ok' and 'not ok'" in note and "else" not in note
 
 
 @pytest.mark.parametrize(

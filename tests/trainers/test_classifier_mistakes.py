@@ -135,7 +135,7 @@ SCRATCH = ("--pretrained", "none")
         ),
         pytest.param(
             ["--dataset", "rare.csv"],
-            ["Class `mixed`", "at least 3", "Received: 1", "merge it"],
+            ["`mixed` (1)", "at least 3", "merge them"],
             id="class_too_small",
         ),
         pytest.param(

@@ -25,7 +25,7 @@ from trainers.stages import (
     starting_weights,
     trained_classifier,
 )
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 _log = logging.getLogger("trainers")
 

@@ -7,7 +7,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 NAMES = ("random", "bayesian", "hyperband", "grid")
 _COMPLETED = "COMPLETED"

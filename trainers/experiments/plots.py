@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from trainers.experiments.tables import DIVERGED, ended
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 # Okabe & Ito's, which colour-blind readers tell apart.
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#555555")

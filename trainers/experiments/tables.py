@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 
 def write_table(stem, title, columns, rows, notes=()):

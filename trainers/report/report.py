@@ -20,9 +20,9 @@ from trainers.report.figures import (
     label_counts,
 )
 from trainers.report.headline import headline
-from trainers.whole_files import written_whole
 from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
+from ulmfit_tf.whole_files import written_whole
 
 _EXAMPLES = 8
 _CONFUSIONS = 12

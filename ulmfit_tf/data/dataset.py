@@ -10,6 +10,8 @@ from ulmfit_tf.data import splits
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
+_WHOLE_NUMBER = re.compile(r"-?\d+(\.0+)?")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TextDataset:
@@ -101,6 +103,7 @@ class TextDataset:
             DataError: If there is only one class, or the test split has a
                 class that the training split lacks.
         """
+        train_labels, test_labels = _whole_numbers(train_labels, test_labels)
         classes = tuple(sorted(set(train_labels), key=_number_or_name))
         if len(classes) < 2:
             raise DataError(
@@ -127,6 +130,7 @@ class TextDataset:
             if test_labels is None
             else np.array([index[each] for each in test_labels], "int32"),
             unlabelled_texts=unlabelled_texts or [],
+            notes=_notes_of_alike(name, classes),
         )
 
     @classmethod
@@ -288,6 +292,31 @@ def _check_encodable(name, class_name):
             f"The class name {class_name!a} of `{name}` is not valid Unicode. "
             "Expected a name that can be written as UTF-8. Rename it."
         ) from error
+
+
+def _whole_numbers(*parts):
+    """Makes one class of 1 and 1.0, where all labels are whole numbers."""
+    labels = {label for part in parts for label in part or ()}
+    if not all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
+        return parts
+    if not any("." not in label for label in labels):
+        return parts
+    return [part and [each.split(".")[0] for each in part] for part in parts]
+
+
+def _notes_of_alike(name, classes):
+    """Says which classes differ in capitals and blanks alone."""
+    alike = {}
+    for label in classes:
+        alike.setdefault(" ".join(label.casefold().split()), []).append(label)
+    groups = [labels for labels in alike.values() if len(labels) > 1]
+    if not groups:
+        return ()
+    named = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:5])
+    return (
+        f"Classes of `{name}` differ in capitals or blanks alone: {named}. "
+        "If they are one, write them alike.",
+    )
 
 
 def _number_or_name(label):

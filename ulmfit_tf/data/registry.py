@@ -14,6 +14,7 @@ from ulmfit_tf.data.label_columns import label_columns
 from ulmfit_tf.data.sources import Layout, Source, resolve
 from ulmfit_tf.data.splits import hold_out_test, repeated_texts
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR
+from ulmfit_tf.data.undecodable import with_note_of_undecodable
 
 logger = logging.getLogger(__name__)
 
@@ -241,6 +242,7 @@ def load_dataset(
         dataset = readers.read_path(
             _existing_path(name), text_column or "text", columns
         )
+        dataset = with_note_of_undecodable(dataset)
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)
     dataset = _with_note_of_repeated(dataset)

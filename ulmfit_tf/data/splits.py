@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from ulmfit_tf.data.dataset import TextDataset
 
 
+# Of the validation texts: with more copies in the training texts they go along.
+# A few hardly matter, and there are published splits with some (TREC-6: 3 %).
+_MANY_COPIES = 0.05
+
+
 def split_validation(
     dataset: "TextDataset", fraction: float, seed: int
 ) -> tuple["TextDataset", list[str], np.ndarray]:
@@ -33,12 +38,19 @@ def split_validation(
     Returns:
         The data set without the validation examples, the validation texts,
         and their labels, int32 `(validation texts,)`. All keep the order
-        they had.
+        they had. Where many texts are there several times, copies lie on the
+        same side.
 
     Raises:
         DataError: If a class, or the split as a whole, has too few examples.
     """
     kept, held_out = _split_indices(dataset, fraction, seed, "validation")
+    texts = dataset.train_texts
+    copies = repeated_texts(
+        [texts[i] for i in held_out], [texts[i] for i in kept]
+    )
+    if copies > _MANY_COPIES * len(held_out):
+        kept, held_out = _with_copies(dataset, kept, held_out)
     return (
         _keep(dataset, kept),
         [dataset.train_texts[i] for i in held_out],
@@ -142,9 +154,14 @@ def _label_counts(dataset):
 
 
 def _of_each_class(labels, counts, num_labels, seed):
+    return _drawn(labels, _quotas(counts, num_labels), seed)
+
+
+def _drawn(labels, quotas, seed):
+    """Returns indices of so many examples of each class, drawn, ascending."""
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
-    for label, quota in enumerate(_quotas(counts, num_labels)):
+    for label, quota in enumerate(quotas):
         members = np.flatnonzero(labels == label)
         chosen.extend(rng.choice(members, quota, replace=False))
     return np.sort(np.asarray(chosen, "int64"))
@@ -196,23 +213,29 @@ def _split_indices(dataset, fraction, seed, part):
     counts = _label_counts(dataset)
     # Whoever holds out test examples goes on to hold out validation examples.
     needed = {"validation": 2, "test": 3}[part]
-    for name, count in zip(dataset.classes, counts, strict=True):
-        if 0 < count < needed:
-            raise DataError(
-                f"Class `{name:.60}` of `{dataset.name}` has too few examples "
-                f"for a stratified {part} split. Expected: at least {needed}, "
-                "so that there is one on each side and one to train on. "
-                f"Received: {count}. Add examples of it, or merge it into "
-                "another class." + _many_classes(counts)
-            )
+    few = [
+        f"`{name:.60}` ({count})"
+        for name, count in zip(dataset.classes, counts, strict=True)
+        if 0 < count < needed
+    ]
+    if few:
+        named = ", ".join(few[:10]) + ", ..." * (len(few) > 10)
+        raise DataError(
+            f"{len(few)} of the classes of `{dataset.name}` have too few "
+            f"examples for a stratified {part} split: {named}. Expected: at "
+            f"least {needed}, so that there is one on each side and one to "
+            "train on. Add examples of them, or merge them into another "
+            "class." + _many_classes(counts)
+        )
     present = int((counts > 0).sum())
     # Where a class has few examples, one of each is more than the fraction.
     held_out = max(math.ceil(len(labels) * fraction), present)
-    if min(held_out, len(labels) - held_out) < present:
+    if len(labels) - held_out < present * (needed - 1):
         raise DataError(
             f"Holding {held_out} of the {len(labels)} labelled examples of "
             f"`{dataset.name}` out for the {part} split is too few on one "
-            f"side: both sides need at least {present}, one per class. "
+            f"side: {present * (needed - 1)} must stay, {needed - 1} per "
+            "class. "
             f"Received: a fraction of {fraction:g}. Choose a smaller one, or "
             "add examples."
         )
@@ -225,7 +248,25 @@ def _split_indices(dataset, fraction, seed, part):
         stratify=labels,
         random_state=seed,
     )
+    of_each = np.bincount(labels[held_out_indices], minlength=len(counts))
+    least = np.minimum(counts, 1)
+    most = counts - least * (needed - 1)
+    if (of_each < least).any() or (of_each > most).any():
+        # It gives a rare class its share, which may be none.
+        shares = _shares(counts, held_out, least, most)
+        held_out_indices = _drawn(labels, shares, seed)
+        kept = np.setdiff1d(np.arange(len(labels)), held_out_indices)
     return np.sort(kept), np.sort(held_out_indices)
+
+
+def _shares(counts, total, least, most):
+    """Shares `total` out in proportion to `counts`, within bounds."""
+    shares = least.copy()
+    wanted = counts * total / counts.sum()
+    for _ in range(total - shares.sum()):
+        lacking = np.where(shares < most, wanted - shares, -np.inf)
+        shares[lacking.argmax()] += 1
+    return shares
 
 
 def _with_copies(dataset, kept, held_out):

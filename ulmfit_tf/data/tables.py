@@ -10,6 +10,7 @@ from typing import Any
 
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import COMPRESSIONS, data_suffix, read_lines
+from ulmfit_tf.data.undecodable import CONVERT
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 
@@ -122,6 +123,7 @@ def require_columns(path: Path, record: dict, *columns: str):
                 f"{list(record)}. Name the right one with `--text-column` "
                 "or `--label-column`; the first line of a CSV or TSV file "
                 "must hold the column names."
+                + (f" {CONVERT}" if "\ufffd" in "".join(record) else "")
             )
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import logging
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +14,13 @@ from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.directories import read_model, write_model
 from ulmfit_tf.pretrained.inference import document_probabilities
 
+logger = logging.getLogger(__name__)
+
 _FORMAT = "ulmfit_tf.classifier"
 # Version 1 knew one label a text only.
 _VERSION = 2
+# Between two lines that say how far a long reading is.
+_TELL_SECONDS = 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +154,12 @@ class TrainedClassifier:
 
         order = np.argsort(-corpus.lengths, kind="stable")
         results = np.zeros((len(corpus), len(self.classes)), "float32")
+        told = time.monotonic()
         for start in range(0, len(order), batch_size):
+            if time.monotonic() - told > _TELL_SECONDS:
+                told = time.monotonic()
+                # The longest come first, so the rest takes less time.
+                logger.info("%d of %d texts are read", start, len(order))
             indices = order[start : start + batch_size]
             part = corpus.select(indices)
             ragged = tf.RaggedTensor.from_row_splits(

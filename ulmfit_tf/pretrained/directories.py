@@ -60,7 +60,7 @@ def new_directory(directory):
     check_new(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = pathlib.Path(
-        tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
+        tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent)
     )
     try:
         yield beside

@@ -1,11 +1,11 @@
 """Keeps the weights of the best epoch and stops when none gets better."""
 
-import io
-import os
 import pathlib
 
 import keras
 import numpy as np
+
+from ulmfit_tf.whole_files import written_whole
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -48,15 +48,9 @@ class BestWeights(keras.callbacks.Callback):
                 variable.assign(file[name])
 
     def _save(self):
-        content = io.BytesIO()
-        np.savez(
-            content,
-            **{
-                name: keras.ops.convert_to_numpy(variable)
-                for name, variable in self.variables.items()
-            },
-        )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(self.path.name + ".partial")
-        beside.write_bytes(content.getbuffer())
-        os.replace(beside, self.path)
+        arrays = {
+            name: keras.ops.convert_to_numpy(variable)
+            for name, variable in self.variables.items()
+        }
+        with written_whole(self.path) as beside, open(beside, "wb") as file:
+            np.savez(file, **arrays)

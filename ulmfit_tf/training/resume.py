@@ -1,13 +1,13 @@
 """Training that can be killed at any time and resumed to the same result."""
 
-import io
 import json
-import os
 import pathlib
 import time
 
 import keras
 import numpy as np
+
+from ulmfit_tf.whole_files import written_whole
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -120,12 +120,8 @@ class TrainingState(keras.callbacks.Callback):
             },
         }
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), "uint8")
-        content = io.BytesIO()
-        np.savez(content, **arrays)
-        beside = self.path.with_name(self.path.name + ".partial")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content.getbuffer())
-        os.replace(beside, self.path)
+        with written_whole(self.path) as beside, open(beside, "wb") as file:
+            np.savez(file, **arrays)
         self._saved_at = time.monotonic()
 
     def _variables(self, model):

@@ -11,7 +11,9 @@ def written_whole(path):
     """Yields a path to write to, which takes the place of `path` at the end.
 
     It lies in the same folder and has a name that no other process has, so
-    that several may write the same file: the last one stays.
+    that several may write the same file: the last one stays. Its content is
+    on the disk before it has its name, so that not even a loss of power
+    leaves half of it.
 
     Args:
         path: Path of the file; its folder is made.
@@ -21,6 +23,19 @@ def written_whole(path):
     beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
     try:
         yield beside
+        _sync(beside)
         os.replace(beside, path)
+        _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sync(path):
+    """Waits until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # Some file systems cannot for folders.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,7 +7,7 @@ import pytest
 
 from trainers import command_line, run
 from trainers.experiments import cells, oracles, plots, tables
-from trainers.whole_files import written_whole
+from ulmfit_tf.whole_files import written_whole
 
 
 def _tables(path):
