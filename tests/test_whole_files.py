@@ -1,6 +1,7 @@
 """Files that several processes may write at once."""
 
 import functools
+import os
 import threading
 
 import pytest
@@ -96,3 +97,25 @@ def test_many_threads_write_one_file(tmp_path):
         thread.join()
     assert not failures
     assert command_line.read_json(path) in range(4)
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    """Or a loss of power leaves an empty file under a good name."""
+    events = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def replaced(source, target):
+        events.append("renamed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    with written_whole(tmp_path / "a") as beside:
+        beside.write_text("content")
+    first, second, third = events
+    assert first == str(beside)
+    assert second == "renamed" and third == str(tmp_path)

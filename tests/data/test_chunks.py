@@ -177,6 +177,20 @@ def test_documents_of_a_batch_are_of_like_length(corpus, labels):
     assert longest != sorted(longest) != longest[::-1]
 
 
+def test_pools_are_sorted_by_themselves(corpus, labels, monkeypatch):
+    """Or each epoch would have the same documents together."""
+
+    def mean_range():
+        batches = make_batches(corpus, labels)
+        epoch = elements(batches.dataset(), batches.steps_per_epoch)
+        lengths = [corpus.lengths[indices(ids)] for ids, _, _ in epoch]
+        return np.mean([each.max() - each.min() for each in lengths])
+
+    sorted_all = mean_range()
+    monkeypatch.setattr(DocumentBatches, "POOL", 1)
+    assert mean_range() > 3 * sorted_all
+
+
 def test_batches_are_determined_by_seed_and_step(corpus, labels):
     batches = make_batches(corpus, labels, seed=5)
     steps = batches.steps_per_epoch

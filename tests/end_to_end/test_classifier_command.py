@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ulmfit_tf import models, pretrained, text
+from ulmfit_tf.data import load_dataset
 
 _ROOT = pathlib.Path(__file__).parents[2]
 # Everything else is the recipe's own: rates, dropouts, unfreezing.
@@ -116,9 +117,26 @@ def test_the_command_leaves_a_whole_run_folder(uninterrupted):
         assert [rate > 0 for rate in of_groups] == [
             group >= 4 - epoch for group in range(5)
         ]
+    # The last epoch is a stage of its own, with all groups at their rates.
+    last = np.array(rates[-1])
+    np.testing.assert_allclose(last[1:] / last[:-1], 2.6, rtol=1e-5)
     assert list(run_dir.glob("forward/*/logs/train/events*"))
     assert (run_dir / "report.html").stat().st_size > 10_000
     assert not list(run_dir.rglob("*partial*"))
+
+
+def test_the_error_is_that_of_the_classifier_on_the_test_split(uninterrupted):
+    run_dir = pathlib.Path(uninterrupted["run_dir"])
+    classifier = pretrained.TrainedClassifier.from_preset(
+        run_dir / "classifier"
+    )
+    dataset = load_dataset("questions")
+    answers = classifier.predict(dataset.test_texts).argmax(axis=1)
+    names = [classifier.classes[answer] for answer in answers]
+    labels = [dataset.classes[label] for label in dataset.test_labels]
+    wrong = np.mean([a != b for a, b in zip(names, labels, strict=True)])
+    # Rounding may decide a close call.
+    assert uninterrupted["test_error"] == pytest.approx(100 * wrong, abs=0.7)
 
 
 _ASK = """

@@ -98,6 +98,21 @@ def test_the_best_averaged_weights_are_exported(trained):
     ):
         for name in exported.files:
             np.testing.assert_array_equal(exported[name], best[name])
+        # The last report is the best here, and the state has both: the
+        # weights that were trained, and their averages.
+        with np.load(run_dir / "training" / "training_state.npz") as state:
+            kept = {
+                kind: [
+                    state[name]
+                    for name in state.files
+                    if name.startswith(kind)
+                    and state[name].shape == exported["embedding"].shape
+                ]
+                for kind in ("model", "callback")
+            }
+        (average,), (trained_one, *_) = kept["callback"], kept["model"]
+        np.testing.assert_array_equal(exported["embedding"], average)
+        assert np.any(trained_one != average)
 
 
 def test_a_model_of_ones_own_generates(trained):

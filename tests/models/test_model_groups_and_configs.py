@@ -73,6 +73,12 @@ def test_configuration_round_trip(kind):
     assert copy.get_config() == model.get_config()
     assert copy.architecture == ARCHITECTURE
     assert copy.dropouts == DROPOUTS
+    # The layers have them.
+    encoder = getattr(copy, "encoder", copy)
+    assert {lstm.weight_dropout for lstm in encoder.lstms} == {
+        DROPOUTS.weight_dropout
+    }
+    assert encoder.input_dropout.rate == DROPOUTS.input_dropout
     shapes = []
     for each in (model, copy):
         each.build()

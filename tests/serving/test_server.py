@@ -19,7 +19,12 @@ from tensorflow_serving.apis import (
 
 pytestmark = pytest.mark.serving
 
-TEXTS = ["What is the capital of France?", "who wrote this", "", "film " * 99]
+TEXTS = [
+    "What is the capital of France?",
+    "who wrote this",
+    "",
+    "bad film " * 50,
+]
 
 
 @pytest.fixture(scope="module")

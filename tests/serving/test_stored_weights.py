@@ -66,12 +66,19 @@ def test_an_answer_does_not_depend_on_the_batch(make_classifier, dtype):
     classifier = make_classifier(("forward", "backward"))
     pair = classifier.build(dtype=dtype)
     # Where a document is cut depends on which others are read with it.
-    texts = ["bad " * n for n in (300, 150, 90, 40, 9, 2)]
+    # Not one word again and again, which becomes a number and a word.
+    texts = ["bad film " * (n // 2) for n in (300, 150, 90, 40, 9, 2)]
+    lengths = classifier.tokenizer(tf.constant(texts)).row_lengths()
+    assert lengths[0] > 300 and lengths[1] > 150
     together, *alone = (
         document_probabilities(pair, classifier.tokenizer(tf.constant(batch)))
         for batch in (texts, *([text] for text in texts))
     )
-    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
+    np.testing.assert_allclose(
+        together,
+        np.concatenate(alone),
+        atol=1e-6 if dtype == "float32" else 1e-4,
+    )
 
 
 def test_a_state_is_handed_on_in_float32(make_classifier):
@@ -87,7 +94,7 @@ def test_a_state_is_handed_on_in_float32(make_classifier):
 
 def test_bfloat16_halves_the_model_and_hardly_moves_an_answer(make_classifier):
     classifier = make_classifier(("forward", "backward"))
-    texts = ["A good film .", "", "bad " * 300]
+    texts = ["A good film .", "", "bad film " * 150]
     ids = classifier.tokenizer(tf.constant(texts))
     exact, low = (
         document_probabilities(classifier.build(dtype=dtype), ids).numpy()

@@ -56,3 +56,9 @@ def test_nothing_is_written_after_the_run(tmp_path):
     time.sleep(0.1)
     assert (tmp_path / "seconds.json").read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["seconds.json"]
+
+
+def test_a_file_that_is_damaged_counts_nothing(tmp_path):
+    for content in ("", "{", "null"):
+        (tmp_path / "seconds.json").write_text(content)
+        assert RunClock(tmp_path).seconds() < 10

@@ -411,3 +411,23 @@ def test_train_classifier_measures_nothing_where_nothing_is_given(
         options(),
     )
     assert "loss" in records[0] and "val_loss" not in records[0]
+
+
+def test_a_run_is_resumed_with_the_test_split_that_it_began_with(settings):
+    dataset = task_flags.load_dataset(settings)
+    recipe = Recipe(min_frequency=1)
+
+    def fingerprint(**changes):
+        changed = dataclasses.replace(dataset, **changes)
+        return prepare_task(changed, recipe, settings).fingerprint
+
+    labels = dataset.test_labels
+    fingerprints = {
+        fingerprint(),
+        fingerprint(test_texts=[*dataset.test_texts[:-1], "another"]),
+        fingerprint(test_labels=1 - labels),
+        fingerprint(classes=("meals", "sport")),
+        fingerprint(test_texts=None, test_labels=None),
+    }
+    assert len(fingerprints) == 5
+    assert fingerprint() in fingerprints

@@ -132,7 +132,9 @@ def test_stage_three_that_diverges_ends_in_one_message(
         )
     assert ended.value.code == 2
     message = caplog.text + capsys.readouterr().err
-    assert "The classifier's weights are no longer finite" in message
+    # At once, not after the last epoch.
+    assert "at step 1: the training has diverged" in message
+    assert "Lower the learning rate" in message
     assert "Traceback" not in message
     assert not (output / "metrics.json").exists()
 
