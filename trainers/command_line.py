@@ -29,13 +29,19 @@ USER_ERRORS = (UserError, DataError, FloatingPointError)
 _log = logging.getLogger("trainers")
 
 
-def run(main, argv=None):
-    """Runs a command line and exits; see `serving.command_line.run`."""
+def run(main, argv=None, resumed_by="`--resume DIR`"):
+    """Runs a command line and exits; see `serving.command_line.run`.
+
+    Args:
+        main: Callable from a list of arguments.
+        argv: Optional list of str.
+        resumed_by: Str, what continues a run that was interrupted.
+    """
     command_line.run(
         main,
         argv,
         mistakes=USER_ERRORS,
-        interrupted="Interrupted. `--resume DIR` continues, with DIR the run "
+        interrupted=f"Interrupted. {resumed_by} continues, with DIR the run "
         "folder.",
     )
 

@@ -73,4 +73,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(
+        main, resumed_by="`python -m trainers.classifier --resume DIR`"
+    )

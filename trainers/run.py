@@ -174,8 +174,8 @@ class _Stages:
             command_line.write_json(log, records)
             _write_arrays(result, weights)
             # Some hundred megabytes that nobody reads any more.
-            for name in ("training_state.npz", "best_weights.npz"):
-                (log.with_suffix("") / name).unlink(missing_ok=True)
+            for file in ("training_state.npz", "best_weights.npz"):
+                (self.directory / name / file).unlink(missing_ok=True)
         self.records[f"{self.direction}_{name}"] = records
         return weights
 

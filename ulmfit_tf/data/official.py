@@ -18,7 +18,6 @@ from ulmfit_tf.data.files import (
 )
 from ulmfit_tf.data.readers import read_table
 from ulmfit_tf.data.tables import parse_csv
-from ulmfit_tf.text import join_fields
 
 _IMDB_MEMBER = re.compile(r"(?:.*/)?(train|test)/(neg|pos|unsup)/[^/]+\.txt")
 
@@ -157,6 +156,9 @@ def _zhang_members(path, classes, unescape):
 
 
 def _zhang_rows(where, lines, classes, unescape):
+    # TensorFlow takes seconds to import; a mistyped name does not wait for it.
+    from ulmfit_tf.text import join_fields
+
     texts, labels = [], []
     for line_number, (number, *fields) in parse_csv(where, lines):
         if number not in map(str, range(1, len(classes) + 1)) or not fields:
