@@ -5,8 +5,7 @@ import functools
 import logging
 import pathlib
 
-# Versions are int64 on the wire.
-_HIGHEST_VERSION = (1 << 63) - 1
+from serving.staging import HIGHEST_VERSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,7 @@ class ModelSource:
 def _is_version(path):
     if not (path.name.isascii() and path.name.isdecimal() and path.is_dir()):
         return False
-    if int(path.name) > _HIGHEST_VERSION:
+    if int(path.name) > HIGHEST_VERSION:
         _tell_once(f"{path} is passed over: no version is that high.")
         return False
     return True

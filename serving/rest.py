@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving.staging import HIGHEST_VERSION
 from serving.status import ServingError, invalid_argument
 from serving.waiting import Waiter
 
@@ -29,7 +30,6 @@ _NOT_FOUND = (
     b"<html><head><title>404 Not Found</title></head>"
     b"<body><h1>Not Found</h1></body></html>\n"
 )
-_HIGHEST_VERSION = (1 << 63) - 1
 _MOST_DIGITS = 1000
 
 
@@ -215,7 +215,7 @@ def _fill_spec(spec, model, document):
     spec.name = name
     if version is not None:
         number = int(version[:_MOST_DIGITS])
-        if number > _HIGHEST_VERSION:
+        if number > HIGHEST_VERSION:
             raise invalid_argument(f"Failed to convert version: {version}")
         spec.version.value = number
     if label is not None:

@@ -168,6 +168,17 @@ def test_validation_is_what_the_classifier_answers(task, tmp_path):
     assert abs(loss("forward") - loss(direction)) > 1e-3
 
 
+def _check_backward_is_forward_on_reversed_texts(losses, task):
+    """`losses` takes a direction, a corpus to train on and one to validate."""
+    turned = reversed_corpus(task.train), reversed_corpus(task.validation)
+    backward = losses("backward", task.train, task.validation)
+    assert backward == pytest.approx(losses("forward", *turned), rel=1e-5)
+    forward = losses("forward", task.train, task.validation)
+    assert all(
+        abs(a - b) > 1e-4 for a, b in zip(forward, backward, strict=True)
+    )
+
+
 def test_a_backward_classifier_is_trained_on_reversed_texts(task, tmp_path):
     def loss(direction, train, validation):
         # One encoder for both, so that only the texts differ.
@@ -180,13 +191,7 @@ def test_a_backward_classifier_is_trained_on_reversed_texts(task, tmp_path):
         )
         return records[0]["loss"], records[0]["val_loss"]
 
-    turned = reversed_corpus(task.train), reversed_corpus(task.validation)
-    backward = loss("backward", task.train, task.validation)
-    assert backward == pytest.approx(loss("forward", *turned), rel=1e-5)
-    forward = loss("forward", task.train, task.validation)
-    assert all(
-        abs(a - b) > 1e-4 for a, b in zip(forward, backward, strict=True)
-    )
+    _check_backward_is_forward_on_reversed_texts(loss, task)
 
 
 def test_a_backward_language_model_is_trained_on_reversed_texts(task, tmp_path):
@@ -207,13 +212,7 @@ def test_a_backward_language_model_is_trained_on_reversed_texts(task, tmp_path):
         )
         return records[0]["loss"], records[0]["val_perplexity"]
 
-    turned = reversed_corpus(task.train), reversed_corpus(task.validation)
-    backward = losses("backward", task.train, task.validation)
-    assert backward == pytest.approx(losses("forward", *turned), rel=1e-5)
-    forward = losses("forward", task.train, task.validation)
-    assert all(
-        abs(a - b) > 1e-3 for a, b in zip(forward, backward, strict=True)
-    )
+    _check_backward_is_forward_on_reversed_texts(losses, task)
 
 
 def _group(name, num_layers):
