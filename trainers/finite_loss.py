@@ -14,14 +14,19 @@ class FiniteLoss(keras.callbacks.Callback):
     Args:
         state: `TrainingState`, which knows the step.
         remedy: Str, what the user can do about it.
+        every: Int, steps between two looks. Where steps are computed while
+            the next are prepared, a look waits for the last one.
     """
 
-    def __init__(self, state, remedy):
+    def __init__(self, state, remedy, every=1):
         super().__init__()
         self.state = state
         self.remedy = remedy
+        self.every = every
 
     def on_train_batch_end(self, batch, logs=None):
+        if batch % self.every:
+            return
         # The mean since the epoch began: once not finite, always.
         self._check("loss", logs, self.state.step + 1)
 

@@ -1,6 +1,17 @@
 """Number format and devices of a run."""
 
+import contextlib
 import pathlib
+
+
+class OneDevice:
+    """Stands for a `tf.distribute.Strategy` where there is no TensorFlow."""
+
+    num_replicas_in_sync = 1
+
+    def scope(self):
+        """Returns a context that does nothing."""
+        return contextlib.nullcontext()
 
 
 def dtype_policy(precision):
@@ -16,6 +27,8 @@ def dtype_policy(precision):
 
 def has_native_bfloat16():
     """Whether bfloat16 products run at full speed where TensorFlow runs."""
+    if not _on_tensorflow():
+        return False
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -34,7 +47,12 @@ def has_native_bfloat16():
 
 
 def distribution(strategy):
-    """Returns the `tf.distribute.Strategy` for a `--strategy`."""
+    """Returns the `tf.distribute.Strategy` for a `--strategy`.
+
+    On another Keras backend than TensorFlow there is one device.
+    """
+    if not _on_tensorflow():
+        return OneDevice()
     import tensorflow as tf
 
     gpus = tf.config.list_logical_devices("GPU")
@@ -42,3 +60,9 @@ def distribution(strategy):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _on_tensorflow():
+    import keras
+
+    return keras.backend.backend() == "tensorflow"

@@ -54,7 +54,11 @@ def main(argv):
     try:
         with run_locked(directory), RunClock(directory) as clock:
             return _train(
-                argparse.Namespace(**settings), directory, max_steps, clock
+                argparse.Namespace(**settings),
+                directory,
+                max_steps,
+                clock,
+                prepare=arguments.resume is None and arguments.prepare,
             )
     except command_line.USER_ERRORS:
         # The corrected command shall find its folder free.
@@ -63,14 +67,15 @@ def main(argv):
         raise
 
 
-def _train(settings, directory, max_steps, clock):
-    """Trains in a run folder, or looks for a learning rate.
+def _train(settings, directory, max_steps, clock, prepare):
+    """Trains in a run folder, prepares it, or looks for a learning rate.
 
     Args:
         settings: Namespace of the run's settings.
         directory: `pathlib.Path` of the run folder.
         max_steps: Other `max_steps` for a run that is resumed, or `None`.
         clock: `RunClock`.
+        prepare: Bool, whether to stop before the training.
     """
     from trainers.corpus_text import prepare_corpus
     from trainers.run_options import RunOptions
@@ -84,7 +89,13 @@ def _train(settings, directory, max_steps, clock):
         start.architecture if start else models.ARCHITECTURES[settings.preset]
     )
     figures = {"corpus": settings.corpus, "direction": settings.direction}
+    state = directory / "training" / "training_state.npz"
     task = (architecture, corpus.tokenizer, corpus.weights, corpus.train)
+    if prepare:
+        from trainers.train_on_ids import write_prepared
+
+        write_prepared(directory, architecture, corpus)
+        return {**figures, "run_dir": str(directory)}
     if settings.find_learning_rate:
         from trainers.learning_rate import find_learning_rate
 
@@ -114,7 +125,6 @@ def _train(settings, directory, max_steps, clock):
         )
 
         parts = (corpus.train, corpus.validation)
-        state = directory / "training" / "training_state.npz"
         if max_steps is not None:
             recipe = stable_runs.with_max_steps(
                 directory, recipe, max_steps, *parts, options

@@ -85,6 +85,12 @@ def parse_arguments(argv):
         action="store_true",
         help="try growing learning rates instead of training; plots the loss",
     )
+    add(
+        "--prepare",
+        action="store_true",
+        help="stop before the training: `python -m trainers.train_on_ids` "
+        "does it, on another machine, and --resume DIR goes on here",
+    )
     _add_recipe(parser.add_argument_group("recipe"))
     _add_generation(parser.add_argument_group("generation"))
     arguments = parser.parse_args(argv)
@@ -191,6 +197,8 @@ def _check_combination(parser, arguments, argv):
             parser.error(f"--generate trains nothing; leave out {others}")
         _check_search(parser, arguments)
         return
+    if arguments.prepare and arguments.find_learning_rate:
+        parser.error("give either --prepare or --find-learning-rate")
     useless = given & (_generation_flags() - _ALSO_OF_TRAINING)
     if useless:
         parser.error(f"{', '.join(sorted(useless))}: only with --generate")

@@ -44,6 +44,9 @@ class LanguageModelRecipe:
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for
             2,048 where the vocabulary has more than 8,192 words.
+        windows: Varied lengths around 70 tokens, as in the AWD-LSTM, or equal
+            ones of 70: a backend that compiles a step for each length needs
+            those.
         steps_per_report: Epochs longer than this are reported, validated and
             saved in parts of about this many steps.
     """
@@ -66,6 +69,7 @@ class LanguageModelRecipe:
     activation_l2: float = 2.0
     temporal_l2: float = 1.0
     sample_size: int = -1
+    windows: str = "varied"
     steps_per_report: int = 500
 
     def __post_init__(self):
@@ -97,7 +101,11 @@ class LanguageModelRecipe:
         return size if 0 < size < vocabulary_size else None
 
 
-CHOICES = {"schedule": SCHEDULES, "averaging": AVERAGING}
+CHOICES = {
+    "schedule": SCHEDULES,
+    "averaging": AVERAGING,
+    "windows": ("varied", "equal"),
+}
 _RANGES = {
     "vocabulary_size": (16, _MANY),
     "min_frequency": (1, _MANY),

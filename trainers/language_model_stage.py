@@ -9,8 +9,7 @@ import numpy as np
 
 from trainers.finite_loss import FiniteLoss
 from trainers.optimizers import group_optimizers, schedule
-from trainers.progress import GroupRates, Progress, Throughput
-from trainers.samples import SampleTexts
+from trainers.progress import Progress
 from ulmfit_tf import models, training
 from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
@@ -93,6 +92,7 @@ def train_language_model(
         variables = averaging.averages
     if state.restore(model):
         _log.info("%s: resumed at step %d", directory.name, state.step)
+    batches = _batches(stream)
     callbacks = [averaging] if averaging else []
     fit = {}
     best = None
@@ -104,41 +104,38 @@ def train_language_model(
             monitor="val_perplexity",
             patience=None,
         )
-        samples = SampleTexts(
-            tokenizer,
-            options.backward,
-            state,
-            directory / "logs" / "train",
-            averaging,
-        )
-        callbacks += [best, samples]
+        callbacks.append(best)
         fit = {
-            "validation_data": evaluation.dataset(),
+            "validation_data": _batches(evaluation)(),
             "validation_steps": evaluation.steps_per_epoch,
         }
+    progress = Progress(
+        f"{options.direction} language model",
+        state,
+        total_steps,
+        batches,
+        tokens_per_step=tokens,
+    )
+    callbacks.append(progress)
+    if _on_tensorflow():
+        logs = directory / "logs"
+        if best is not None:
+            samples = _samples(logs, tokenizer, state, averaging, options)
+            callbacks.insert(-1, samples)
+        callbacks += _tensorboard(logs, optimizers, state, tokens)
     remedy = (
         f"Lower the learning rate ({recipe.learning_rate}) or use "
         f"`--precision float32`. What was learned before is in `{directory}`."
     )
     records = training.resumable_fit(
         model,
-        stream.dataset,
+        batches,
         steps_per_report,
         reports,
         state,
         callbacks=[
-            FiniteLoss(state, remedy),
+            FiniteLoss(state, remedy, every=1 if _on_tensorflow() else 20),
             *callbacks,
-            GroupRates(optimizers, state, directory / "logs" / "train"),
-            Progress(
-                f"{options.direction} language model",
-                state,
-                total_steps,
-                stream.dataset,
-                tokens_per_step=tokens,
-            ),
-            Throughput(tokens, state, directory / "logs" / "train"),
-            keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
         ],
         **fit,
     )
@@ -185,7 +182,11 @@ def language_model_streams(train_corpus, validation_corpus, recipe, options):
         )
     rows = max(1, rows // replicas) * replicas
     stream = LanguageModelStream(
-        train_corpus, rows, backward=options.backward, seed=options.seed
+        train_corpus,
+        rows,
+        backward=options.backward,
+        seed=options.seed,
+        equal_windows=recipe.windows == "equal",
     )
     if validation_corpus is None:
         return stream, None
@@ -246,6 +247,35 @@ def compiled_language_model(
         )
     )
     return model, optimizers
+
+
+def _on_tensorflow():
+    return keras.backend.backend() == "tensorflow"
+
+
+def _batches(stream):
+    """Returns a callable from a step to the batches that start there."""
+    return stream.dataset if _on_tensorflow() else stream.prefetched
+
+
+def _samples(logs, tokenizer, state, averaging, options):
+    """Returns the callback that writes texts; it needs TensorFlow."""
+    from trainers.samples import SampleTexts
+
+    return SampleTexts(
+        tokenizer, options.backward, state, logs / "train", averaging
+    )
+
+
+def _tensorboard(logs, optimizers, state, tokens_per_step):
+    """Returns the callbacks for TensorBoard, which need TensorFlow."""
+    from trainers.progress import GroupRates, Throughput
+
+    return [
+        GroupRates(optimizers, state, logs / "train"),
+        Throughput(tokens_per_step, state, logs / "train"),
+        keras.callbacks.TensorBoard(logs, write_graph=False),
+    ]
 
 
 def _tell_cost(trained_on, validated_on):

@@ -1,10 +1,10 @@
 """Progress of a training stage, as lines on standard error."""
 
+import itertools
 import logging
 import time
 
 import keras
-import tensorflow as tf
 
 _INTERVAL = 20.0
 _log = logging.getLogger("trainers")
@@ -103,11 +103,12 @@ def seconds_a_batch(dataset, num_batches=20):
     """Returns the time that a data set takes for a batch, by itself.
 
     Args:
-        dataset: `tf.data.Dataset` of at least two batches.
+        dataset: Iterable of at least two batches, such as a
+            `tf.data.Dataset`.
         num_batches: Int, batches to time; the first one, which also starts
             the pipeline, is not among them.
     """
-    iterator = iter(dataset.take(num_batches + 1))
+    iterator = itertools.islice(dataset, num_batches + 1)
     next(iterator)
     began = time.monotonic()
     count = sum(1 for _ in iterator)
@@ -141,6 +142,8 @@ class Throughput(keras.callbacks.Callback):
         self._ended = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
+        import tensorflow as tf
+
         tokens = self._steps * self.tokens_per_step
         writer = tf.summary.create_file_writer(self.directory)
         with writer.as_default(step=self.state.step):
@@ -171,11 +174,15 @@ class GroupRates(keras.callbacks.Callback):
         self.directory = str(directory)
 
     def on_train_begin(self, logs=None):
+        import tensorflow as tf
+
         self._writer = tf.summary.create_file_writer(self.directory)
         self._iterations = self._current_iterations()
 
     def on_train_batch_end(self, batch, logs=None):
         if batch % self._EVERY == self._EVERY - 1:
+            import tensorflow as tf
+
             rates = self._rates()
             with self._writer.as_default(step=self.state.step):
                 for name, rate in rates.items():

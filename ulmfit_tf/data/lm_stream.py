@@ -1,7 +1,9 @@
 """Contiguous streams of text for training a language model."""
 
+import queue
+import threading
+
 import numpy as np
-import tensorflow as tf
 
 # Merity et al. (2017), section 5, and the authors' scripts: a base of 70
 # tokens with probability 0.95, else half of it; normal noise of 5 tokens; at
@@ -72,16 +74,26 @@ class LanguageModelStream:
         backward: Bool, whether each document is read from its end.
         seed: Int. `None` keeps documents in order and windows at 70 tokens,
             for evaluation.
+        equal_windows: Bool, whether windows have 70 tokens with a seed too.
+            A backend that compiles a step for each shape then compiles two.
 
     Raises:
         ValueError: If the corpus has fewer than two tokens a row.
     """
 
-    def __init__(self, corpus, batch_size, backward=False, seed=None):
+    def __init__(
+        self,
+        corpus,
+        batch_size,
+        backward=False,
+        seed=None,
+        equal_windows=False,
+    ):
         self.corpus = corpus
         self.batch_size = batch_size
         self.backward = backward
         self.seed = seed
+        self.equal_windows = equal_windows or seed is None
         # Each row's last token is only ever a target.
         self.row_length = (corpus.num_tokens - 1) // batch_size
         if self.row_length < 1:
@@ -97,7 +109,7 @@ class LanguageModelStream:
         return np.random.default_rng([self.seed, epoch])
 
     def _lengths(self, epoch):
-        if self.seed is None:
+        if self.equal_windows:
             full, rest = divmod(self.row_length, BASE_LENGTH)
             return np.array([BASE_LENGTH] * full + [rest] * bool(rest))
         return window_lengths(self.row_length, self._rng(epoch))
@@ -166,6 +178,9 @@ class LanguageModelStream:
 
     def dataset(self, first_step=0):
         """Returns the windows from `first_step` on as a `tf.data.Dataset`."""
+        # Only here, so that the windows can be read without TensorFlow.
+        import tensorflow as tf
+
         shape = (self.batch_size, None)
         dataset = tf.data.Dataset.from_generator(
             lambda: self.windows(first_step),
@@ -178,3 +193,33 @@ class LanguageModelStream:
             ),
         )
         return dataset.prefetch(8)
+
+    def prefetched(self, first_step=0, ahead=8):
+        """Yields what `windows` does, made ahead in a thread of its own.
+
+        For Keras backends that run without TensorFlow.
+
+        Args:
+            first_step: Int, counted over all epochs.
+            ahead: Int, windows that wait at most.
+        """
+        waiting = queue.Queue(ahead)
+        stopped = threading.Event()
+
+        def fill():
+            for window in self.windows(first_step):
+                while not stopped.is_set():
+                    try:
+                        waiting.put(window, timeout=1.0)
+                        break
+                    except queue.Full:
+                        continue
+                if stopped.is_set():
+                    return
+
+        threading.Thread(target=fill, daemon=True).start()
+        try:
+            while True:
+                yield waiting.get()
+        finally:
+            stopped.set()

@@ -13,7 +13,6 @@ import tempfile
 import time
 
 import numpy as np
-import tensorflow as tf
 
 from ulmfit_tf.data.errors import DataError
 
@@ -179,6 +178,9 @@ def _is_cached(directory, description):
 
 def _tokenized_batches(texts, tokenizer, batch_size):
     """Yields `(ids, lengths)`: a batch's ids, flat, and their numbers."""
+    # Only here, so that ids can be read without TensorFlow.
+    import tensorflow as tf
+
     signature = [tf.TensorSpec([None], tf.string)]
     tokenize = tf.function(tokenizer, input_signature=signature)
     texts = iter(texts)

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from ulmfit_tf import text
-
 SEARCHES = ("greedy", "top-k", "nucleus", "beam")
 # They mark the word that follows, never each other.
 _MARKS = ("xxrep", "xxwrep", "xxup", "xxmaj")
@@ -194,6 +192,9 @@ def _check(num_tokens, search, temperature, top_k, top_p, beam_size, allowed):
 
 def _forbidden_ids(tokenizer):
     """Ids that are no text: all special tokens but the marks."""
+    # Only here, so that models can be made without TensorFlow.
+    from ulmfit_tf import text
+
     marks = _MARKS if isinstance(tokenizer, text.WordTokenizer) else ()
     return [
         index
@@ -205,6 +206,9 @@ def _forbidden_ids(tokenizer):
 
 def _joined(tokenizer, prompt, tokens, backward):
     """Returns prompt and tokens, both in reading order, as one text."""
+    # Only here, so that models can be made without TensorFlow.
+    from ulmfit_tf import text
+
     if isinstance(tokenizer, text.WordTokenizer):
         # The tokens, not the ids: a word may be unknown.
         own = [t.decode() for t in tokenizer.tokenize([prompt])[0].numpy()]

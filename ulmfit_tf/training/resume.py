@@ -104,6 +104,9 @@ class TrainingState(keras.callbacks.Callback):
         self._save()
 
     def _save(self):
+        if keras.backend.backend() == "jax":
+            # Between steps JAX's trainer holds the values, not the variables.
+            self.model.jax_state_sync()
         kinds = self._variables(self.model)
         arrays = {
             f"{kind}_{index}": read_value(variable)

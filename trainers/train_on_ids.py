@@ -1,0 +1,132 @@
+"""Trains a prepared language model run on another machine.
+
+python -m trainers.language_model --corpus TEXT --output runs/lm --prepare
+KERAS_BACKEND=jax python -m trainers.train_on_ids runs/lm   # there
+python -m trainers.language_model --resume runs/lm
+
+A prepared run folder holds all that training needs: the settings, the text as
+token ids, the weights to start from. So the middle command needs neither the
+text nor TensorFlow, only Keras with a backend that reaches the accelerator.
+What it leaves is the training state, with which `--resume` goes on; there the
+language model is written, once the training has ended.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import types
+
+import numpy as np
+
+from trainers import command_line
+from trainers.language_model_arguments import recipe_of
+from trainers.locks import run_locked
+from trainers.run_clock import RunClock
+from ulmfit_tf.data.token_cache import TokenizedCorpus
+from ulmfit_tf.whole_files import written_whole
+
+_FILE = "ids.npz"
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.train_on_ids",
+        description="Trains a language model from a run folder that "
+        "`trainers.language_model --prepare` has made, without TensorFlow "
+        "where Keras has another backend (KERAS_BACKEND=jax).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", help="prepared run folder")
+    directory = pathlib.Path(parser.parse_args(argv).run)
+    if not (directory / _FILE).exists():
+        raise command_line.UserError(
+            f"`{directory}` has no `{_FILE}`: it is no prepared run. Make one "
+            "with `python -m trainers.language_model ... --prepare --output "
+            f"{directory}`, and copy the folder as a whole."
+        )
+    settings = types.SimpleNamespace(
+        **command_line.read_json(directory / "config.json")
+    )
+    with run_locked(directory), RunClock(directory) as clock:
+        records = _train(settings, directory)
+    return {
+        "validation_perplexity": round(
+            min(record["val_perplexity"] for record in records), 3
+        ),
+        "seconds": clock.seconds(),
+        "run_dir": str(directory),
+    }
+
+
+def write_prepared(directory, architecture, corpus):
+    """Writes what `trainers.train_on_ids` needs beside the settings.
+
+    Args:
+        directory: `pathlib.Path` of the run folder.
+        architecture: `models.Architecture`.
+        corpus: `CorpusText`.
+    """
+    arrays = {
+        "vocabulary_size": len(corpus.tokenizer.vocabulary),
+        **{
+            f"architecture/{name}": value
+            for name, value in dataclasses.asdict(architecture).items()
+        },
+        **{f"weights/{k}": v for k, v in (corpus.weights or {}).items()},
+    }
+    # Ids of two bytes take half the time to copy.
+    few = arrays["vocabulary_size"] <= np.iinfo("uint16").max
+    for name in ("train", "validation"):
+        part = getattr(corpus, name)
+        ids = part.token_ids.astype("uint16" if few else "int32")
+        arrays |= {f"{name}/token_ids": ids, f"{name}/offsets": part.offsets}
+    with written_whole(directory / _FILE) as beside, open(beside, "wb") as f:
+        np.savez(f, **arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Words:
+    """Stands for a tokenizer, of which training needs the number of words."""
+
+    vocabulary: range
+
+
+def _train(settings, directory):
+    # Keras comes in here, after mistakes have been told.
+    from trainers.language_model_stage import train_language_model
+    from trainers.run_options import RunOptions
+    from ulmfit_tf import models
+
+    with np.load(directory / _FILE, allow_pickle=False) as file:
+        arrays = dict(file)
+    architecture = models.Architecture(**_under("architecture", arrays, int))
+    parts = [
+        TokenizedCorpus(
+            arrays[f"{name}/token_ids"].astype("int32"),
+            arrays[f"{name}/offsets"],
+        )
+        for name in ("train", "validation")
+    ]
+    _, records = train_language_model(
+        architecture,
+        _Words(range(int(arrays["vocabulary_size"]))),
+        _under("weights", arrays) or None,
+        *parts,
+        recipe_of(vars(settings)),
+        directory / "training",
+        RunOptions.of_run(settings, directory),
+    )
+    return records
+
+
+def _under(prefix, arrays, kind=lambda value: value):
+    """Returns the arrays whose name begins with a prefix, without it."""
+    return {
+        name.removeprefix(f"{prefix}/"): kind(value)
+        for name, value in arrays.items()
+        if name.startswith(f"{prefix}/")
+    }
+
+
+if __name__ == "__main__":
+    command_line.run(main)
