@@ -1,5 +1,6 @@
 """Training of a language model: from scratch or fine-tuning (stage two)."""
 
+import functools
 import logging
 import math
 import pathlib
@@ -10,6 +11,7 @@ import numpy as np
 from trainers.finite_loss import FiniteLoss
 from trainers.optimizers import group_optimizers, schedule
 from trainers.progress import Progress
+from trainers.stream_windows import StreamWindows
 from ulmfit_tf import models, training
 from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
 
@@ -38,7 +40,8 @@ def train_language_model(
 
     Args:
         architecture: `models.Architecture`.
-        tokenizer: Tokenizer of the corpora.
+        tokenizer: Tokenizer of the corpora, or anything with its
+            `vocabulary`: then no texts are written while it is trained.
         weights: Dict of arrays to start from, or `None` for new ones.
         train_corpus: `TokenizedCorpus`.
         validation_corpus: `TokenizedCorpus`, or `None`.
@@ -119,7 +122,8 @@ def train_language_model(
     callbacks.append(progress)
     if _on_tensorflow():
         logs = directory / "logs"
-        if best is not None:
+        # Prepared runs have ids alone.
+        if best is not None and callable(tokenizer):
             samples = _samples(logs, tokenizer, state, averaging, options)
             callbacks.insert(-1, samples)
         callbacks += _tensorboard(logs, optimizers, state, tokens)
@@ -255,7 +259,9 @@ def _on_tensorflow():
 
 def _batches(stream):
     """Returns a callable from a step to the batches that start there."""
-    return stream.dataset if _on_tensorflow() else stream.prefetched
+    if _on_tensorflow():
+        return stream.dataset
+    return functools.partial(StreamWindows, stream)
 
 
 def _samples(logs, tokenizer, state, averaging, options):

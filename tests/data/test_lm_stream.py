@@ -145,6 +145,19 @@ def test_the_dataset_holds_the_windows(corpus):
         np.testing.assert_array_equal(targets, expected_targets)
 
 
+def test_equal_windows_are_of_two_lengths_and_cover_the_text(corpus):
+    stream = LanguageModelStream(corpus, BATCH, seed=3, equal_windows=True)
+    windows = epoch_of(stream, 1)
+    lengths = [targets.shape[1] for _, targets in windows]
+    assert lengths[:-1] == [70] * (len(lengths) - 1)
+    assert 1 <= lengths[-1] <= 70
+    inputs, _ = rows_of(windows)
+    assert inputs.shape == (BATCH, stream.row_length)
+    # In an order of its own, unlike evaluation.
+    others, _ = rows_of(epoch_of(stream, 0))
+    assert not np.array_equal(inputs, others)
+
+
 def test_a_corpus_must_fill_every_row():
     corpus = TokenizedCorpus.from_documents([np.array([5, 6, 7])])
     with pytest.raises(ValueError, match="3 tokens for batch_size=3"):

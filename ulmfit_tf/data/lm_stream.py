@@ -1,8 +1,5 @@
 """Contiguous streams of text for training a language model."""
 
-import queue
-import threading
-
 import numpy as np
 
 # Merity et al. (2017), section 5, and the authors' scripts: a base of 70
@@ -193,33 +190,3 @@ class LanguageModelStream:
             ),
         )
         return dataset.prefetch(8)
-
-    def prefetched(self, first_step=0, ahead=8):
-        """Yields what `windows` does, made ahead in a thread of its own.
-
-        For Keras backends that run without TensorFlow.
-
-        Args:
-            first_step: Int, counted over all epochs.
-            ahead: Int, windows that wait at most.
-        """
-        waiting = queue.Queue(ahead)
-        stopped = threading.Event()
-
-        def fill():
-            for window in self.windows(first_step):
-                while not stopped.is_set():
-                    try:
-                        waiting.put(window, timeout=1.0)
-                        break
-                    except queue.Full:
-                        continue
-                if stopped.is_set():
-                    return
-
-        threading.Thread(target=fill, daemon=True).start()
-        try:
-            while True:
-                yield waiting.get()
-        finally:
-            stopped.set()
