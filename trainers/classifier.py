@@ -11,7 +11,12 @@ import time
 from trainers import command_line
 from trainers.locks import run_locked
 from trainers.recipe_files import add_recipe_flags, recipe_overrides
-from trainers.recipes import Recipe, fitted_to_size, recipe_for
+from trainers.recipes import (
+    Recipe,
+    fitted_to_model,
+    fitted_to_size,
+    recipe_for,
+)
 from trainers.run_clock import RunClock
 from trainers.task_flags import (
     add_task_flags,
@@ -105,6 +110,8 @@ def main(argv):
             task.train.num_tokens,
             pretrained=arguments.pretrained != ["none"],
         )
+        if arguments.pretrained != ["none"]:
+            recipe = fitted_to_model(recipe, overrides, task.architecture)
         directory, settings = command_line.open_run(
             _NAME,
             arguments.output,

@@ -16,6 +16,7 @@ from trainers.language_model_arguments import (
     recipe_of,
     search_of,
 )
+from trainers.language_model_recipe import dropout_for
 from trainers.locks import run_locked
 from trainers.run_clock import RunClock
 
@@ -40,9 +41,14 @@ def main(argv):
             )
         settings = {**given, **saved}
     else:
-        settings = {**given, **dataclasses.asdict(recipe_of(given))}
+        recipe = recipe_of(given)
         command_line.check_output(arguments.output)
-        _check_settings(arguments)
+        start = _check_settings(arguments)
+        if start and "dropout_multiplier" not in given:
+            recipe = dataclasses.replace(
+                recipe, dropout_multiplier=dropout_for(start.architecture)
+            )
+        settings = {**given, **dataclasses.asdict(recipe)}
         settings |= {**_absolute_paths(arguments), "arguments": argv}
         is_new_folder = not os.path.exists(arguments.output)
         directory, settings = command_line.open_run(
@@ -205,7 +211,11 @@ def _generate(settings):
 
 
 def _check_settings(settings):
-    """Raises `UserError` or `DataError` before a run folder is made."""
+    """Raises `UserError` or `DataError` before a run folder is made.
+
+    Returns:
+        The `PretrainedLanguageModel` to start from, or `None`.
+    """
     command_line.check_seed(settings.seed)
     if not 0 < settings.validation_fraction <= 0.5:
         raise command_line.UserError(
@@ -228,7 +238,7 @@ def _check_settings(settings):
             f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
             f"Received: {settings.preset}."
         )
-    _load_pretrained(settings)
+    return _load_pretrained(settings)
 
 
 def _absolute_paths(settings):

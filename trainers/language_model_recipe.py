@@ -39,7 +39,8 @@ class LanguageModelRecipe:
         averaging_decay: Of exponential averaging.
         weight_decay: Decoupled.
         global_clipnorm: Norm that all gradients together may have.
-        dropout_multiplier: Times the rates of the authors' scripts.
+        dropout_multiplier: Times the rates of the authors' scripts; with a
+            pretrained model in proportion to its size, see `dropout_for`.
         activation_l2: Weight of AR.
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for
@@ -126,6 +127,23 @@ _RANGES = {
     "sample_size": (-1, _MANY),
     "steps_per_report": (1, _MANY),
 }
+
+
+def dropout_for(architecture):
+    """Returns what multiplies the scripts' dropouts for a pretrained model.
+
+    These are for the paper's sizes. A smaller model, which underfits both
+    stages with them, gets them in proportion to the weights of its LSTMs
+    (`docs/results/README.md`); a larger one gets no more.
+
+    Args:
+        architecture: `models.Architecture`.
+    """
+    from ulmfit_tf.models import ARCHITECTURES
+
+    papers = ARCHITECTURES["paper"].lstm_weights
+    return min(1.0, round(architecture.lstm_weights / papers, 2))
+
 
 FINE_TUNING = LanguageModelRecipe()
 # From scratch there is nothing to preserve in the lower layers, and a large

@@ -5,7 +5,11 @@ import logging
 import math
 
 from trainers.command_line import UserError
-from trainers.language_model_recipe import FINE_TUNING, SCHEDULES
+from trainers.language_model_recipe import (
+    FINE_TUNING,
+    SCHEDULES,
+    dropout_for,
+)
 
 _log = logging.getLogger("trainers")
 
@@ -32,12 +36,15 @@ class Recipe:
             for that of stage three. Without a pretrained model it is 1.
         language_model_ratio: Of stage two's slanted triangle; 1 for a
             constant rate.
-        language_model_dropout: Multiplies the script's dropouts.
+        language_model_dropout: Multiplies the script's dropouts; unless
+            given, in proportion to the size of a pretrained model smaller
+            than the paper's.
         epochs: Of stage three, the classifier.
         learning_rate: Highest rate of stage three, of the head.
         batch_size: Documents of a batch in stage three.
         dropout: Multiplies the script's dropouts, the head's included.
-        encoder_dropout: Multiplies the encoder's once more, not the head's.
+        encoder_dropout: Multiplies the encoder's once more, not the head's;
+            unless given, in proportion to a pretrained model's size as well.
         decay_factor: Rate of a layer over that of the one below.
         lower_learning_rate: Highest rate of all groups below the head, in
             place of what `decay_factor` gives them; 0 for the latter.
@@ -225,6 +232,27 @@ def described_defaults():
             )
         described[field.name] = ", ".join([str(default), *others])
     return described
+
+
+def fitted_to_model(recipe, given, architecture):
+    """Returns a recipe with dropouts that suit a pretrained model's size.
+
+    See `dropout_for`. The head's stay, and what the user gave.
+
+    Args:
+        recipe: `Recipe`.
+        given: Collection of the fields that the user gave.
+        architecture: `models.Architecture` of the pretrained model.
+    """
+    multiplier = dropout_for(architecture)
+    changes = {
+        name: multiplier
+        for name in ("language_model_dropout", "encoder_dropout")
+        if name not in given and multiplier < getattr(recipe, name)
+    }
+    for name in changes:
+        _log.info("%s: %g, for the size of the model", name, multiplier)
+    return dataclasses.replace(recipe, **changes)
 
 
 # A few hundred documents are a handful of steps an epoch: too few to thaw

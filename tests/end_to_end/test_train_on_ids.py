@@ -147,6 +147,17 @@ def test_a_prepared_run_can_be_trained_where_it_is(prepared, direct):
     assert _results(prepared)[0] == direct[0]
 
 
+def test_fine_tuning_drops_in_proportion_to_the_size(start, tmp_path):
+    run = tmp_path / "run"
+    language_model.main(
+        ["--corpus", "texts.txt", "--pretrained", str(start), "--prepare"]
+        + ["--validation-fraction", "0.2", "--output", str(run)]
+    )
+    config = json.loads((run / "config.json").read_text())
+    # `tiny` has a thousandth of the weights of the scripts' model.
+    assert config["dropout_multiplier"] == 0.0
+
+
 def test_another_folder_is_no_prepared_run(tmp_path):
     with pytest.raises(UserError, match="no prepared run.*--prepare"):
         train_on_ids.main([str(tmp_path)])

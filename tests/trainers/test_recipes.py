@@ -6,9 +6,11 @@ from trainers.command_line import UserError
 from trainers.recipes import (
     FROM_SCRATCH,
     Recipe,
+    fitted_to_model,
     fitted_to_size,
     recipe_for,
 )
+from ulmfit_tf import models
 
 
 def test_a_flag_beats_the_scratch_recipe_and_that_the_data_sets():
@@ -166,3 +168,27 @@ def test_many_labelled_tokens_are_trained_on_for_fewer_epochs(
     given = {"unfreezing": "chain-thaw"}
     recipe = Recipe(**given)
     assert fitted_to_size(recipe, "mine.csv", given, *size).epochs == 12
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    # 400/1152/3 has 4 x (1152 x 1552 + 1152 x 2304 + 400 x 1552) weights.
+    [((300, 512), 0.23), ((400, 1152), 1.0), ((400, 1500), 1.0)],
+)
+def test_dropouts_follow_a_pretrained_model_s_size(sizes, expected):
+    sizes = models.Architecture(*sizes)
+    fitted = fitted_to_model(Recipe(), {}, sizes)
+    assert fitted == dataclasses.replace(
+        Recipe(), language_model_dropout=expected, encoder_dropout=expected
+    )
+
+
+def test_dropouts_that_were_given_stay():
+    sizes = models.ARCHITECTURES["compact"]
+    given = {"encoder_dropout": 0.9}
+    recipe = dataclasses.replace(Recipe(), **given)
+    fitted = fitted_to_model(recipe, given, sizes)
+    assert fitted.encoder_dropout == 0.9
+    assert fitted.language_model_dropout == 0.23
+    # The head is as wide whatever the encoder.
+    assert fitted.dropout == 1.0

@@ -15,7 +15,12 @@ from trainers.recipe_files import (
     given_by_file,
     recipe_overrides,
 )
-from trainers.recipes import TASK_FIELDS, fitted_to_size, recipe_for
+from trainers.recipes import (
+    TASK_FIELDS,
+    fitted_to_model,
+    fitted_to_size,
+    recipe_for,
+)
 from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
@@ -273,16 +278,21 @@ class Experiment:
         return self._tasks[key]
 
     def fitted(self, recipe, task, from_scratch=False):
-        """Returns a recipe with epochs that suit a task's size."""
-        return fitted_to_size(
+        """Returns a recipe that suits a task's size and its model's."""
+        given = self._given(from_scratch)
+        is_pretrained = self._is_pretrained(from_scratch)
+        recipe = fitted_to_size(
             recipe,
             self.settings["dataset"],
-            self._given(from_scratch),
+            given,
             len(task.train),
             task.corpus.num_tokens,
             task.train.num_tokens,
-            pretrained=self._is_pretrained(from_scratch),
+            pretrained=is_pretrained,
         )
+        if not is_pretrained:
+            return recipe
+        return fitted_to_model(recipe, given, task.architecture)
 
 
 def task_notes(experiment):

@@ -27,6 +27,16 @@ class Architecture:
                     f"integer. Received: {value!r}."
                 )
 
+    @property
+    def lstm_weights(self):
+        """Int, weights of all kernels of the LSTM layers, without biases."""
+        units = [self.hidden_units] * (self.num_layers - 1)
+        units = [self.embedding_units, *units, self.embedding_units]
+        return sum(
+            4 * own * (below + own)
+            for below, own in zip(units[:-1], units[1:], strict=True)
+        )
+
 
 ARCHITECTURES = {
     # Howard & Ruder (2018), section 4.1, with fastai's 1152 for 1150.
