@@ -249,7 +249,7 @@ def test_a_folder_called_like_a_shipped_model(
     assert not caplog.text
     language_model.save_to_preset("compact")
     shipped = load_pretrained(["compact"])
-    assert len(shipped.tokenizer.vocabulary) == 20_000
+    assert len(shipped.tokenizer.vocabulary) == 30_000
     assert "taken for the shipped model" in caplog.text
     caplog.clear()
     for path in ("./compact", str(tmp_path / "compact")):

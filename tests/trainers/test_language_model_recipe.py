@@ -30,9 +30,11 @@ def test_a_pretrained_model_changes_the_defaults():
 
 def test_every_field_is_a_flag_that_overrides_it():
     for field in dataclasses.fields(LanguageModelRecipe):
-        value = {"schedule": "one-cycle", "averaging": "nt-asgd"}.get(
-            field.name, 1 if field.type is int else 0.5
-        )
+        value = {
+            "schedule": "one-cycle",
+            "averaging": "nt-asgd",
+            "windows": "equal",
+        }.get(field.name, 1 if field.type is int else 0.5)
         if field.name == "vocabulary_size":
             value = 99
         if field.name == "ratio":
