@@ -31,7 +31,11 @@ def _task(documents):
     corpus = TokenizedCorpus(
         np.zeros(10 * documents, "int32"), 10 * np.arange(documents + 1)
     )
-    return types.SimpleNamespace(train=corpus, corpus=corpus)
+    return types.SimpleNamespace(
+        train=corpus,
+        corpus=corpus,
+        architecture=models.ARCHITECTURES["compact"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,17 @@ def test_a_file_with_all_fields_gives_those_that_are_not_the_data_sets(
     # So few labels still get more epochs.
     fitted = experiment.fitted(experiment.recipe(), _task(50))
     assert fitted.epochs == 50 and fitted.decay_factor == 1.71429
+    # And so small a model less dropout than the defaults.
+    assert fitted.language_model_dropout == fitted.encoder_dropout == 0.23
+
+
+def test_dropouts_that_were_given_stay(tmp_path):
+    flags = ["--encoder-dropout", "1", "--language-model-dropout", "1"]
+    experiment = _experiment(tmp_path, *flags)
+    fitted = experiment.fitted(experiment.recipe(), _task(50))
+    assert fitted.language_model_dropout == fitted.encoder_dropout == 1.0
+    scratch = experiment.recipe(from_scratch=True)
+    assert experiment.fitted(scratch, _task(50), True).encoder_dropout == 1.0
 
 
 def test_what_is_read_and_answered_is_the_same_for_all(tmp_path):
