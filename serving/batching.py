@@ -23,7 +23,7 @@ class BatchingOptions:
         max_batch_size: Int, rows of a batch, and so of a request.
         batch_timeout_micros: Int, microseconds that the oldest request of a
             batch waits for others.
-        max_enqueued_batches: Int, full batches that may wait.
+        max_enqueued_batches: Int, batches that may wait, full or not.
         num_batch_threads: Int, batches computed at the same time; by default
             as many as there are processors.
         allowed_batch_sizes: Tuple of int, ascending; a batch is filled up
@@ -197,15 +197,33 @@ class BatchedModel:
                     grpc.StatusCode.UNAVAILABLE, "The model is being unloaded"
                 )
             queue = self._queues.setdefault(key, collections.deque())
-            waiting = sum(other.rows for other in queue) + task.rows
-            if waiting > options.max_batch_size * options.max_enqueued_batches:
+            batches, rows = self._batches(queue)
+            if (
+                rows + task.rows > options.max_batch_size
+                and batches >= options.max_enqueued_batches
+            ):
                 raise ServingError(
                     grpc.StatusCode.UNAVAILABLE,
                     "The batch scheduling queue to which this task was "
-                    "submitted is full",
+                    f"submitted is full; currently {batches} batches enqueued "
+                    "and max_enqueued_batches is "
+                    f"{options.max_enqueued_batches}",
                 )
             queue.append(task)
             self._changed.notify()
+
+    def _batches(self, queue):
+        """Returns the batches of a queue and the rows of the last, open one.
+
+        A task joins the open batch or, where it has no room, a new one: one
+        batch is always open (TensorFlow's `shared_batch_scheduler.h`).
+        """
+        batches, rows = 1, 0
+        for task in queue:
+            rows += task.rows
+            if rows > self._options.max_batch_size:
+                batches, rows = batches + 1, task.rows
+        return batches, rows
 
     def _given_up(self, key, task, error):
         """Takes back a task that nobody waits for; returns its error."""

@@ -18,20 +18,22 @@ import grpc
 from serving import command_line
 from serving.grpc_client import Client, load_test
 
+_POSITIVE = (
+    *("batch_size", "max_in_flight", "timeout_seconds"),
+    *("load_test", "rate"),
+)
+# Versions are int64 on the wire; gRPC takes an endless time for none.
+_MOST = {
+    "version": (1 << 63) - 1,
+    "retries": (1 << 31) - 1,
+    "timeout_seconds": 10**9,
+}
+
 
 def main(argv):
     """Asks as the arguments say; returns the load test's figures, if any."""
     arguments = _parser().parse_args(argv)
-    for name in (
-        *("batch_size", "max_in_flight", "timeout_seconds"),
-        *("load_test", "rate"),
-    ):
-        value = getattr(arguments, name)
-        if value is not None and value <= 0:
-            flag = "--" + name.replace("_", "-")
-            raise command_line.UserError(
-                f"`{flag}` must be positive. Received: {value}."
-            )
+    _check_numbers(arguments)
     with Client(
         arguments.target,
         arguments.model,
@@ -53,6 +55,23 @@ def main(argv):
             # Whoever read the answers has seen enough.
             sys.stdout = None
     return None
+
+
+def _check_numbers(arguments):
+    for name in _POSITIVE:
+        value = getattr(arguments, name)
+        # What is no number is not positive, either.
+        if value is not None and not value > 0:
+            raise _wrong(name, "must be positive", value)
+    for name, most in _MOST.items():
+        value = getattr(arguments, name)
+        if value is not None and not 0 <= value <= most:
+            raise _wrong(name, f"must lie between 0 and {most}", value)
+
+
+def _wrong(name, what, value):
+    flag = "--" + name.replace("_", "-")
+    return command_line.UserError(f"`{flag}` {what}. Received: {value}.")
 
 
 def _print_answers(client, arguments):

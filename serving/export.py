@@ -31,6 +31,7 @@ def main(argv):
     started = time.monotonic()
     run_dir = pathlib.Path(arguments.run_dir)
     classifier = load_run_classifier(run_dir)
+    figures = _read_figures(run_dir / "metrics.json")
     # TensorFlow takes seconds to import; a mistake is told before.
     import tensorflow as tf
 
@@ -43,7 +44,7 @@ def main(argv):
             classifier,
             output,
             version=arguments.version,
-            figures=_read_figures(run_dir / "metrics.json"),
+            figures=figures,
             precision=arguments.precision,
         )
     except (OSError, tf.errors.OpError) as error:
@@ -82,9 +83,14 @@ def load_run_classifier(run_dir):
 
 def _read_figures(path):
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise command_line.UserError(
+            f"`{path}`, the run's figures, cannot be read: {error}. Repair the "
+            "file, or remove it to export without figures."
+        ) from error
 
 
 def _parser():

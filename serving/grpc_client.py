@@ -19,6 +19,10 @@ from serving.stubs import predict_pb2, prediction_service_pb2_grpc
 _FLOAT, _STRING = 1, 7
 _FIRST_BACK_OFF_SECONDS = 0.1
 _LONGEST_BACK_OFF_SECONDS = 5.0
+# Of gRPC's own attempts to connect, between which every request fails. Its
+# default of two minutes would outlast a request's time.
+_FIRST_RECONNECT_MS = 100
+_LONGEST_RECONNECT_MS = 1000
 # Without a new text for so long, what there is of a batch is sent.
 _PAUSE_SECONDS = 0.1
 # Callers oversleep a little, which is no queue.
@@ -48,7 +52,7 @@ class Client:
         version: Optional int, by default the latest.
         timeout_seconds: Float, for a request with its retries.
         retries: Optional int, how often an `UNAVAILABLE` request is sent
-            again; by default until its time is up.
+            again; by default until less than 0.1 s of its time is left.
         credentials: Optional `grpc.ChannelCredentials`, for TLS.
 
     Raises:
@@ -70,10 +74,12 @@ class Client:
         retries=None,
         credentials=None,
     ):
-        # gRPC's own limit of 4 MB is less than 10,000 answers.
         options = [
+            # gRPC's own limit of 4 MB is less than 10,000 answers.
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
+            ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
+            ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
         ]
         self._channel = (
             grpc.insecure_channel(target, options)
@@ -172,16 +178,18 @@ class Client:
                 ) as call:
                     return call.result()
             except grpc.RpcError as error:
-                # Jitter keeps clients from coming back all at once.
-                wait = back_off * random.uniform(0.5, 1.5)
+                remaining = deadline - time.monotonic()
                 if (
                     error.code() != grpc.StatusCode.UNAVAILABLE
                     or attempt == self._retries
                     or sending.has_ended.is_set()
-                    or time.monotonic() + wait >= deadline
+                    or remaining <= _FIRST_BACK_OFF_SECONDS
                 ):
                     raise
-            sending.has_ended.wait(wait)
+            # Jitter keeps clients from coming back all at once. Half of what
+            # is left of the time is for the answer.
+            wait = back_off * random.uniform(0.5, 1.5)
+            sending.has_ended.wait(min(wait, remaining / 2))
             back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
 
 

@@ -1,6 +1,8 @@
 """gRPC's health service: Check, and Watch, which tells of each change."""
 
+import concurrent.futures
 import threading
+import time
 
 import grpc
 from google.protobuf import (
@@ -11,13 +13,14 @@ from google.protobuf import (
 
 _HEALTH = "grpc.health.v1"
 _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 1, 2, 3
-_SERVICES = (
-    "",
-    "tensorflow.serving.PredictionService",
-    "tensorflow.serving.ModelService",
-)
 # Between looks whether a watched state has changed.
 _WATCH_SECONDS = 0.2
+# After which a watcher that does not take what it was sent is dropped, and
+# those that the end takes at most, told twice.
+_SLOW_SECONDS = 5
+_END_SECONDS = 1
+# Watchers that are told at the same time.
+_SENDERS = 32
 
 
 def _declare():
@@ -49,8 +52,50 @@ def _declare():
 HealthCheckRequest, HealthCheckResponse = _declare()
 
 
+class _Watcher:
+    """One who is told, and what it was told last."""
+
+    def __init__(self, service, context, send):
+        self.service = service
+        self.context = context
+        self.told = None
+        self._send = send
+        self._telling = None
+        self._since = 0.0
+
+    def tell(self, senders, status, is_last=False):
+        """Sends a status, if it is another one, in another thread."""
+        self._since = time.monotonic()
+        self._telling = senders.submit(self._tell, status, is_last)
+
+    def is_being_told(self):
+        """Whether what was sent has not been taken yet."""
+        return self._telling is not None and not self._telling.done()
+
+    def is_slow(self):
+        """Whether what was sent should have been taken by now."""
+        late = time.monotonic() - self._since > _SLOW_SECONDS
+        return late and self.is_being_told()
+
+    def wait(self, seconds):
+        """Waits until it has been told, or for as long as given."""
+        if self._telling is not None:
+            concurrent.futures.wait([self._telling], max(0.0, seconds))
+
+    def _tell(self, status, is_last):
+        if status != self.told:
+            self.told = status
+            # Waits for room on the way, which the watcher makes.
+            self._send(HealthCheckResponse(status=status))
+        if is_last:
+            self._send(None)
+
+
 class HealthService:
     """Says whether requests are taken, to any number of watchers.
+
+    As in gRPC's own service of C++ servers, which TF Serving turns on, only
+    the server as a whole has a status, under the empty name.
 
     Args:
         is_ready: Callable without arguments, whether requests are taken.
@@ -60,8 +105,10 @@ class HealthService:
         self._is_ready = is_ready
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._watchers = {}
+        self._watchers = set()
         self._thread = None
+        # Each is told in a thread: one that does not listen blocks its own.
+        self._senders = concurrent.futures.ThreadPoolExecutor(_SENDERS)
 
     def handler(self):
         """Returns the generic handler of the service."""
@@ -87,50 +134,66 @@ class HealthService:
 
     def close(self):
         """Tells the watchers that it ends, and ends their calls."""
-        self._closing.set()
+        with self._lock:
+            self._closing.set()
+            watchers = list(self._watchers)
         if self._thread is not None:
             self._thread.join()
+        _wait_for(watchers)
+        for watcher in watchers:
+            if not watcher.is_being_told():
+                status = self._status(watcher.service)
+                watcher.tell(self._senders, status, is_last=True)
+        _wait_for(watchers)
+        for watcher in watchers:
+            if watcher.is_being_told():
+                watcher.context.cancel()
+        self._senders.shutdown(wait=False)
 
     def _check(self, request, context):
-        if request.service not in _SERVICES:
-            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-        return HealthCheckResponse(status=self._status(request.service))
+        status = self._status(request.service)
+        if status == _SERVICE_UNKNOWN:
+            context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
+        return HealthCheckResponse(status=status)
 
     def _status(self, service):
-        if service not in _SERVICES:
+        if service:
             return _SERVICE_UNKNOWN
         return _SERVING if self._is_ready() else _NOT_SERVING
 
     def _watch(self, request, context, send):
+        watcher = _Watcher(request.service, context, send)
         with self._lock:
-            self._watchers[send] = (request.service, None)
-            if self._thread is None:
+            is_late = self._closing.is_set()
+            if not is_late:
+                self._watchers.add(watcher)
+            if self._thread is None and not is_late:
                 self._thread = threading.Thread(target=self._tell, daemon=True)
                 self._thread.start()
-        if not context.add_callback(lambda: self._forget(send)):
-            self._forget(send)
+        if is_late:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "The server stops.")
+        if not context.add_callback(lambda: self._forget(watcher)):
+            self._forget(watcher)
 
-    def _forget(self, send):
+    def _forget(self, watcher):
         with self._lock:
-            self._watchers.pop(send, None)
+            self._watchers.discard(watcher)
 
     def _tell(self):
-        """Tells all watchers, one after the other, what has changed."""
+        """Tells the watchers what has changed."""
         while not self._closing.wait(_WATCH_SECONDS):
-            self._tell_changes()
-        self._tell_changes()
-        for send in list(self._watchers):
-            send(None)
-
-    def _tell_changes(self):
-        with self._lock:
-            watchers = dict(self._watchers)
-        for send, (service, told) in watchers.items():
-            status = self._status(service)
-            if status == told:
-                continue
             with self._lock:
-                if send in self._watchers:
-                    self._watchers[send] = (service, status)
-            # Does nothing when the watcher has gone.
-            send(HealthCheckResponse(status=status))
+                watchers = list(self._watchers)
+            for watcher in watchers:
+                status = self._status(watcher.service)
+                if watcher.is_slow():
+                    watcher.context.cancel()
+                elif status != watcher.told and not watcher.is_being_told():
+                    watcher.tell(self._senders, status)
+
+
+def _wait_for(watchers):
+    """Gives watchers that are being told some time, all together."""
+    end = time.monotonic() + _END_SECONDS
+    for watcher in watchers:
+        watcher.wait(end - time.monotonic())

@@ -59,7 +59,7 @@ def read_body(headers, stream, max_bytes):
 
 
 def _read_chunks(stream, max_bytes):
-    body = b""
+    body = bytearray()
     while size := _chunk_size(stream.readline(_MOST_LINE)):
         if len(body) + size > max_bytes:
             raise _too_large(max_bytes)
@@ -72,7 +72,7 @@ def _read_chunks(stream, max_bytes):
         trailers += len(line)
         if trailers > _MOST_TRAILERS:
             raise BodyError(400, "Too much follows the body.")
-    return body
+    return bytes(body)
 
 
 def _chunk_size(line):

@@ -1,6 +1,5 @@
 """TF Serving's protocol in one process, for development."""
 
-import concurrent.futures
 import dataclasses
 import threading
 
@@ -11,8 +10,6 @@ _GRACE_SECONDS = 30
 # Threads of predictions by default, and at most by default: Python's cost.
 _WORKERS = 16
 _MOST_WORKERS = 256
-# Threads of the calls that compute nothing.
-_CHEAP_WORKERS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,13 +95,19 @@ class Server:
             sources,
             make_model,
             # One of its own: nobody asked, so nothing is counted.
-            warm_up=Predictor(None, options.max_rows).replay,
+            warm_up=Predictor(
+                None, options.max_rows, max_bytes=options.max_message_bytes
+            ).replay,
         )
         self._predictor = Predictor(
-            self._versions, options.max_rows, self._metrics.observe_runtime
+            self._versions,
+            options.max_rows,
+            self._metrics.observe_runtime,
+            options.max_message_bytes,
         )
         self._draining = threading.Event()
         self._grpc = None
+        self._workers = None
         self._health = None
         self._rest = None
         self.port = None
@@ -135,6 +138,8 @@ class Server:
             self._health.close()
         # Both at the same time: this one returns at once.
         stopped = self._grpc and self._grpc.stop(grace_seconds)
+        if self._workers is not None:
+            self._workers.close()
         if self._rest is not None:
             self._rest.stop(grace_seconds)
         if stopped is not None:
@@ -153,14 +158,14 @@ class Server:
         from serving.workers import Workers
 
         options = self._options
-        workers = Workers(
+        self._workers = Workers(
             grpc_services.PREDICTIONS,
             options.workers(),
             self._metrics.count_refused,
         )
         self._grpc = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(_CHEAP_WORKERS),
-            interceptors=[workers],
+            self._workers.threads,
+            interceptors=[self._workers],
             options=[
                 ("grpc.max_receive_message_length", options.max_message_bytes),
                 ("grpc.max_send_message_length", -1),

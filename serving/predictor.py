@@ -16,11 +16,17 @@ from serving.status import (
     invalid_argument,
     tensorflow_errors,
 )
-from serving.tensors import check_rows, input_array, output_proto
+from serving.tensors import (
+    check_bytes,
+    check_rows,
+    input_array,
+    output_proto,
+)
 
 _DEFAULT_SIGNATURE = "serving_default"
 _CLASSIFY_METHOD = "tensorflow/serving/classify"
 _CLASSES, _SCORES = "classes", "scores"
+_MOST_BYTES = 64 << 20
 
 
 class Predictor:
@@ -30,11 +36,20 @@ class Predictor:
         versions: `VersionManager`.
         max_rows: Int, rows of a request at most.
         observe_runtime: Callable `(model_name, api, seconds)`.
+        max_bytes: Int, of a request whose rows share nothing; the transport
+            looks after those that are as long as they are.
     """
 
-    def __init__(self, versions, max_rows, observe_runtime=lambda *_: None):
+    def __init__(
+        self,
+        versions,
+        max_rows,
+        observe_runtime=lambda *_: None,
+        max_bytes=_MOST_BYTES,
+    ):
         self.versions = versions
         self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._observe_runtime = observe_runtime
 
     def predict(self, request, waiter=None):
@@ -105,8 +120,7 @@ class Predictor:
                 "Expected classification signature outputs to contain at "
                 f'least one of "{_CLASSES}" or "{_SCORES}"'
             )
-        examples = _serialized_examples(request.input)
-        check_rows(len(examples), self._max_rows)
+        examples = self._serialized_examples(request.input)
         array = np.empty(len(examples), object)
         array[:] = examples
         values = self._run(
@@ -200,9 +214,33 @@ class Predictor:
                     "or default input alias set: "
                 )
         return {
-            name: input_array(name, given[name], info, self._max_rows)
+            name: input_array(
+                name, given[name], info, self._max_rows, self._max_bytes
+            )
             for name, info in signature.inputs.items()
         }
+
+    def _serialized_examples(self, source):
+        """Returns the serialized examples of a Classify request's input."""
+        kind = source.WhichOneof("kind")
+        examples = getattr(source, kind).examples if kind else ()
+        if not examples:
+            raise invalid_argument("Input is empty.")
+        check_rows(len(examples), self._max_rows)
+        if kind == "example_list":
+            return [example.SerializeToString() for example in examples]
+        context = source.example_list_with_context.context
+        check_bytes(
+            source.ByteSize() + (len(examples) - 1) * context.ByteSize(),
+            self._max_bytes,
+        )
+        serialized = []
+        for example in examples:
+            joined = type(example)()
+            joined.CopyFrom(context)
+            joined.MergeFrom(example)
+            serialized.append(joined.SerializeToString())
+        return serialized
 
     def _run(self, model, spec, api, signature_name, inputs, outputs, waiter):
         started = time.monotonic()
@@ -224,26 +262,6 @@ def _filtered_outputs(signature, wanted):
         if name in wanted[:index]:
             raise invalid_argument(f"duplicate output tensor alias: {name}")
     return tuple(sorted(wanted or signature.outputs))
-
-
-def _serialized_examples(source):
-    """Returns the serialized examples of a Classify request's input."""
-    kind = source.WhichOneof("kind")
-    if kind == "example_list":
-        examples = list(source.example_list.examples)
-    elif kind == "example_list_with_context":
-        listed = source.example_list_with_context
-        examples = []
-        for example in listed.examples:
-            joined = type(example)()
-            joined.CopyFrom(listed.context)
-            joined.MergeFrom(example)
-            examples.append(joined)
-    else:
-        examples = []
-    if not examples:
-        raise invalid_argument("Input is empty.")
-    return [example.SerializeToString() for example in examples]
 
 
 def _describe(spec, name, signature_name, version):

@@ -1,6 +1,5 @@
 """TF Serving's REST interface over a `Predictor`."""
 
-import base64
 import json
 import logging
 import re
@@ -8,6 +7,7 @@ import time
 import urllib.parse
 
 import grpc
+import numpy as np
 from google.protobuf import json_format
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -16,6 +16,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
+from serving import json_values
 from serving.staging import HIGHEST_VERSION
 from serving.status import ServingError, invalid_argument
 from serving.waiting import Waiter
@@ -116,9 +117,14 @@ class RestApi:
                 )
             names = list(served.signatures[name].inputs)
         by_row = "instances" in document
-        if by_row == ("inputs" in document):
+        if not by_row and "inputs" not in document:
+            raise invalid_argument("Missing 'inputs' or 'instances' key")
+        if by_row and "inputs" in document:
+            # TF Serving repeats the request before the words that it gives
+            # here and below.
             raise invalid_argument(
-                "JSON request must hold one of 'instances' and 'inputs'."
+                "Not formatted correctly expecting only one of 'inputs' or "
+                "'instances' keys to exist"
             )
         columns = (
             _columns_of_rows(document["instances"], names)
@@ -149,25 +155,34 @@ class RestApi:
     def _classify(self, model, document):
         request = classification_pb2.ClassificationRequest()
         _fill_spec(request.model_spec, model, document)
-        examples = document.get("examples")
-        if not isinstance(examples, list) or not examples:
+        if "examples" not in document:
             raise invalid_argument(
                 "When method is classify, key 'examples' is expected and was "
-                "not found, or is no list of JSON objects."
+                "not found"
             )
+        examples = document["examples"]
+        if not isinstance(examples, list):
+            raise invalid_argument(
+                "Expecting 'examples' value to be an list/array"
+            )
+        if not examples:
+            raise invalid_argument("'examples' value is an empty array")
         listed = request.input.example_list
         if "context" in document:
             listed = request.input.example_list_with_context
-            _fill_example(listed.context, document["context"])
+            json_values.fill_example(listed.context, document["context"])
         for features in examples:
-            _fill_example(listed.examples.add(), features)
+            json_values.fill_example(listed.examples.add(), features)
         response = self._predictor.classify(
             request, Waiter(self._timeout_seconds)
         )
         return _dump(
             {
                 "results": [
-                    [[each.label, each.score] for each in row.classes]
+                    [
+                        [each.label, json_values.written(each.score)]
+                        for each in row.classes
+                    ]
                     for row in response.result.classifications
                 ]
             }
@@ -190,14 +205,7 @@ class RestApi:
 
 
 def _parse(body):
-    if not body.strip():
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        # As TF Serving: texts may be no UTF-8, and go to the model as they
-        # are.
-        document = json.loads(body.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from error
+    document = json_values.parse(body)
     if not isinstance(document, dict):
         raise invalid_argument("JSON request must be an object.")
     return document
@@ -228,8 +236,10 @@ def _fill_spec(spec, model, document):
 
 def _columns_of_rows(rows, names):
     """Values of TF Serving's row format, by input."""
-    if not isinstance(rows, list) or not rows:
-        raise invalid_argument("'instances' must be a list of at least one.")
+    if not isinstance(rows, list):
+        raise invalid_argument("Excepting 'instances' to be an list/array")
+    if not rows:
+        raise invalid_argument("No values in 'instances' array")
     if all(isinstance(row, dict) and "b64" not in row for row in rows):
         if any(row.keys() != rows[0].keys() for row in rows):
             raise invalid_argument("All instances must have the same inputs.")
@@ -253,26 +263,6 @@ def _columns(inputs, names):
     return {names[0]: inputs}
 
 
-def _fill_example(example, features):
-    if not isinstance(features, dict):
-        raise invalid_argument("Example must be a JSON object.")
-    for name, value in features.items():
-        values = value if isinstance(value, list) else [value]
-        feature = example.features.feature[name]
-        kinds = {type(each) for each in values}
-        if kinds and kinds <= {int, bool}:
-            try:
-                feature.int64_list.value.extend(values)
-            except ValueError as error:
-                raise invalid_argument(f"Feature `{name}`: {error}") from error
-        elif kinds and kinds <= {int, float}:
-            feature.float_list.value.extend(values)
-        else:
-            feature.bytes_list.value.extend(
-                _string(name, each) for each in values
-            )
-
-
 def _fill_strings(tensor, name, values):
     tensor.dtype = 7  # DT_STRING
     if isinstance(values, list):
@@ -280,25 +270,7 @@ def _fill_strings(tensor, name, values):
     else:
         # A tensor without dimensions, for the model to refuse.
         values = [values]
-    tensor.string_val.extend(_string(name, value) for value in values)
-
-
-def _string(name, value):
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    if isinstance(value, dict) and set(value) == {"b64"}:
-        try:
-            # The padding at the end may be left out.
-            whole = value["b64"] + "=" * (-len(value["b64"]) % 4)
-            return base64.b64decode(whole, validate=True)
-        except (ValueError, TypeError) as error:
-            raise invalid_argument(
-                f"Invalid base64 string of input `{name}`."
-            ) from error
-    raise invalid_argument(
-        f"JSON Value of input `{name}` is of type {type(value).__name__}; "
-        "expected type: string"
-    )
+    tensor.string_val.extend(json_values.text(name, each) for each in values)
 
 
 def _plain(tensor):
@@ -306,6 +278,9 @@ def _plain(tensor):
     import tensorflow as tf
 
     array = tf.make_ndarray(tensor)
+    if array.dtype == np.float32:
+        numbers = [json_values.written(each) for each in array.flat]
+        return np.reshape(numbers, array.shape).tolist()
     if array.dtype != object:
         return array.tolist()
     # Outputs such as `tokens` hold what the tokenizer made of a text.

@@ -2,11 +2,12 @@
 
 import math
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.status import invalid_argument
+from serving.status import ServingError, invalid_argument
 
 # Fields of a `TensorProto` by dtype, which TF Serving's answers use.
 _FIELDS = {
@@ -27,7 +28,22 @@ def check_rows(rows, most_rows):
         )
 
 
-def input_array(name, proto, info, most_rows):
+def check_bytes(number, most_bytes):
+    """Raises `ServingError` if a request is too large when written out.
+
+    What stands for several rows is counted as often: the model gets a copy
+    for each.
+    """
+    if number > most_bytes:
+        raise ServingError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"Request has {number} bytes when what its rows share is counted "
+            f"for each; this server takes {most_bytes} at most. Send several "
+            "requests.",
+        )
+
+
+def input_array(name, proto, info, most_rows, most_bytes):
     """Turns a request's tensor into an array.
 
     A tensor may claim any shape and bring a single value that fills it, so
@@ -38,12 +54,14 @@ def input_array(name, proto, info, most_rows):
         proto: `TensorProto`.
         info: `TensorInfo` of the signature.
         most_rows: Int, rows of a request at most.
+        most_bytes: Int, bytes of its strings at most.
 
     Returns:
         NumPy array of the signature's dtype and rank.
 
     Raises:
-        ServingError: `INVALID_ARGUMENT` if it does not fit the signature.
+        ServingError: `INVALID_ARGUMENT` if it does not fit the signature,
+            `RESOURCE_EXHAUSTED` if the strings are too long.
     """
     if proto.dtype != info.dtype:
         raise invalid_argument(
@@ -69,7 +87,9 @@ def input_array(name, proto, info, most_rows):
             raise invalid_argument(f"tensor parsing error: {name}")
         # As TensorFlow has it: the last value stands for those that lack.
         lacking = max(0, size - len(values))
-        values = values[:size] + (values[-1:] or [b""]) * lacking
+        values, last = values[:size], values[-1] if values else b""
+        check_bytes(sum(map(len, values)) + lacking * len(last), most_bytes)
+        values += [last] * lacking
         array = np.empty(size, object)
         array[:] = values
         return array.reshape(shape)

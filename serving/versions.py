@@ -8,11 +8,12 @@ import threading
 
 import grpc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import get_model_status_pb2, prediction_log_pb2
 
 from serving import memory
 from serving.session_model import WARM_UP_FILE, SessionModel
-from serving.status import ServingError, invalid_argument, not_found
+from serving.status import invalid_argument, not_found
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 # TF Serving replays at most this many.
@@ -284,14 +285,17 @@ class VersionManager:
         records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         for index, record in enumerate(records):
             if index >= _MAX_WARM_UP_RECORDS:
-                raise ServingError(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    "Number of warm-up records exceeds the maximum "
-                    f"({_MAX_WARM_UP_RECORDS}).",
+                raise invalid_argument(
+                    "Number of warmup records exceeds the maximum "
+                    f"({_MAX_WARM_UP_RECORDS}) at {path}"
                 )
-            self._warm_up(
-                model, prediction_log_pb2.PredictionLog.FromString(record)
-            )
+            try:
+                log = prediction_log_pb2.PredictionLog.FromString(record)
+            except DecodeError as error:
+                raise invalid_argument(
+                    f"Failed to parse warmup record: {record} from {path}"
+                ) from error
+            self._warm_up(model, log)
 
     def _close_unused(self, name):
         """Closes what is unloaded, but for what a request still uses."""

@@ -1,90 +1,118 @@
-"""Threads of gRPC calls: predictions have their own, and not too many wait."""
+"""Threads of gRPC calls: silent ones hold none up, few predictions wait."""
 
 import concurrent.futures
+import contextlib
 import threading
 
 import grpc
+from google.protobuf.message import DecodeError
+
+from serving.arrivals import Arrivals
 
 # Predictions that may wait for each that is computed. What comes then is
 # refused: it would wait longer than it takes.
 _WAITING_PER_WORKER = 3
-
-
-class _CountingPool(concurrent.futures.ThreadPoolExecutor):
-    """Threads that know how much they have been given and not finished."""
-
-    def __init__(self, max_workers):
-        super().__init__(max_workers)
-        self._most_under_way = max_workers * (1 + _WAITING_PER_WORKER)
-        self._under_way = 0
-        self._lock = threading.Lock()
-
-    def submit(self, function, /, *arguments, **keywords):
-        """Runs a function in a thread, see the base class."""
-        with self._lock:
-            self._under_way += 1
-        try:
-            future = super().submit(function, *arguments, **keywords)
-        except RuntimeError:
-            self._finished()
-            raise
-        future.add_done_callback(self._finished)
-        return future
-
-    def is_full(self):
-        """Whether as much is under way as may be."""
-        with self._lock:
-            return self._under_way >= self._most_under_way
-
-    def _finished(self, _=None):
-        with self._lock:
-            self._under_way -= 1
+# Calls whose message is on its way at the same time, as over REST.
+_MOST_ARRIVING = 256
+# Threads of the calls that compute nothing.
+_CHEAP_WORKERS = 4
 
 
 class Workers(grpc.ServerInterceptor):
-    """Gives predictions threads of their own and refuses what is too much.
+    """Gives each call a thread and refuses predictions that are too many.
 
-    All other calls are answered at once in the server's own threads, so that
-    health and status are told however many predictions there are. A call
-    over the bound gets `UNAVAILABLE`, as from TF Serving's full batching
-    queue: nothing of it was computed, and clients send it again later.
+    There are threads for all messages that may be on their way and for all
+    predictions that may be under way, so that health and status are told
+    however many there are of either. A prediction over the bound gets
+    `UNAVAILABLE`, as from TF Serving's full batching queue: nothing of it was
+    computed, and clients send it again later.
 
     Args:
         methods: Sequence of str, full names of the calls that predict.
         max_workers: Int, predictions answered at the same time.
         count_refused: Callable without arguments.
+
+    Attributes:
+        threads: `ThreadPoolExecutor` for the server.
     """
 
     def __init__(self, methods, max_workers, count_refused):
         self._methods = frozenset(methods)
-        self._pool = _CountingPool(max_workers)
+        self._most_under_way = max_workers * (1 + _WAITING_PER_WORKER)
         self._count_refused = count_refused
+        self._arrivals = Arrivals(_MOST_ARRIVING)
+        self._computing = threading.Semaphore(max_workers)
+        self._under_way = 0
+        self._lock = threading.Lock()
+        # They are started when they are needed.
+        self.threads = concurrent.futures.ThreadPoolExecutor(
+            _MOST_ARRIVING + self._most_under_way + _CHEAP_WORKERS
+        )
+
+    def close(self):
+        """Waits no longer for messages that do not come."""
+        self._arrivals.close()
 
     def intercept_service(self, continuation, handler_call_details):
         """Returns the handler of a call."""
         handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method not in self._methods:
-            return handler
-        if self._pool.is_full():
-            return self._refusal(method)
+        if handler is None:
+            return None
+        is_prediction = handler_call_details.method in self._methods
 
-        def predict(request, context):
-            return handler.unary_unary(request, context)
+        def answer(requests, context):
+            request = self._received(handler, requests, context)
+            with self._place(context) if is_prediction else _NO_PLACE:
+                return handler.unary_unary(request, context)
 
-        # grpcio's own way of choosing a call's threads.
-        predict.experimental_thread_pool = self._pool
-        return grpc.unary_unary_rpc_method_handler(
-            predict, handler.request_deserializer, handler.response_serializer
+        def stream(requests, context, send):
+            request = self._received(handler, requests, context)
+            handler.unary_stream(request, context, send)
+
+        # The thread is free again while the answers are sent.
+        stream.experimental_non_blocking = True
+        # As if the requests were streams: grpcio lets only those be waited
+        # for in our own way.
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                stream, None, handler.response_serializer
+            )
+        return grpc.stream_unary_rpc_method_handler(
+            answer, None, handler.response_serializer
         )
 
-    def _refusal(self, method):
-        def refuse(requests, context):
+    def _received(self, handler, requests, context):
+        content = self._arrivals.receive(requests, context)
+        if content is None:
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED,
+                "The call requires exactly one request message.",
+            )
+        try:
+            return handler.request_deserializer(content)
+        except DecodeError:
+            context.abort(
+                grpc.StatusCode.INTERNAL, "The request cannot be parsed."
+            )
+
+    @contextlib.contextmanager
+    def _place(self, context):
+        """Waits for the turn of a prediction, unless it is one too many."""
+        with self._lock:
+            is_full = self._under_way >= self._most_under_way
+            self._under_way += not is_full
+        if is_full:
             self._count_refused()
             context.abort(
                 grpc.StatusCode.UNAVAILABLE,
                 "Too many requests are under way. Send it again later.",
             )
+        try:
+            with self._computing:
+                yield
+        finally:
+            with self._lock:
+                self._under_way -= 1
 
-        # As if it were a stream: what is sent need not be read.
-        return grpc.stream_unary_rpc_method_handler(refuse)
+
+_NO_PLACE = contextlib.nullcontext()

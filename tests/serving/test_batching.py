@@ -125,9 +125,37 @@ def test_a_full_queue_is_unavailable(make_batched):
         _wait_for(lambda n=n: sum(map(len, queues.values())) == n)
     (refused,) = _answers([_ask(batched, [3])])
     assert refused.code == grpc.StatusCode.UNAVAILABLE
-    assert "queue" in refused.message
+    assert refused.message == (
+        "The batch scheduling queue to which this task was submitted is full; "
+        "currently 2 batches enqueued and max_enqueued_batches is 2"
+    )
     model.may_run.set()
     assert _answers([running, *waiting]) == [[0], [2], [4]]
+
+
+def test_batches_are_counted_and_not_their_rows(make_batched):
+    model, batched = make_batched(
+        max_batch_size=4, max_enqueued_batches=2, num_batch_threads=1
+    )
+    model.may_run.clear()
+    queues = batched._queues
+    running = _ask(batched, [0])
+    _wait_for(lambda: queues and not any(queues.values()))
+    waiting = []
+    for n in (1, 2):
+        # Neither has room in the other's batch.
+        waiting.append(_ask(batched, [n] * 3))
+        _wait_for(lambda n=n: sum(map(len, queues.values())) == n)
+    (refused,) = _answers([_ask(batched, [3, 3])])
+    assert refused.code == grpc.StatusCode.UNAVAILABLE
+    assert "currently 2 batches enqueued" in refused.message
+    # The open one has room for one more.
+    waiting.append(_ask(batched, [4]))
+    _wait_for(lambda: sum(map(len, queues.values())) == 3)
+    model.may_run.set()
+    answers = _answers([running, *waiting])
+    assert answers == [[0], [2] * 3, [4] * 3, [8]]
+    assert model.batches == [[0], [1] * 3, [2] * 3 + [4]]
 
 
 def test_a_request_that_waited_too_long_is_resource_exhausted(make_batched):

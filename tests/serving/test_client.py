@@ -3,12 +3,15 @@
 import concurrent.futures
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 
 import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -17,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import client as command
+from serving import grpc_client
 from serving.command_line import UserError
 from serving.grpc_client import Client, load_test
 
@@ -61,15 +65,25 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
                 self.under_way -= 1
 
 
-@pytest.fixture
-def scripted():
-    service = _Scripted()
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
+def _started(service, port=0):
+    """Returns `(server, port)`; a port that is taken raises."""
+    server = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(16),
+        options=[("grpc.so_reuseport", 0)],
+    )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
         service, server
     )
-    service.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
+    return server, port
+
+
+@pytest.fixture
+def scripted():
+    service = _Scripted()
+    server, port = _started(service)
+    service.target = f"127.0.0.1:{port}"
     yield service
     server.stop(None)
 
@@ -205,6 +219,74 @@ def test_by_default_a_server_may_start_again_within_the_time(scripted):
     assert len(scripted.requests) == 7
 
 
+@pytest.mark.parametrize(
+    "away, timeout",
+    [(3.0, 6.0), pytest.param(8.0, 12.0, marks=pytest.mark.slow)],
+)
+def test_a_server_may_be_away_for_most_of_the_time(away, timeout):
+    """Neither the client nor gRPC pauses until it is too late."""
+    service = _Scripted()
+    server, port = _started(service)
+    with Client(f"127.0.0.1:{port}", "m", timeout_seconds=timeout) as client:
+        client.predict(["a"])
+        server.stop(None).wait()
+        back = []
+        timer = threading.Timer(
+            away, lambda: back.append(_started(service, port))
+        )
+        started = time.monotonic()
+        timer.start()
+        try:
+            assert client.predict(["abc"])[0].label == "3"
+            assert away <= time.monotonic() - started < timeout
+        finally:
+            timer.join()
+            for server, _ in back:
+                server.stop(None)
+
+
+def test_a_server_that_is_away_is_tried_often():
+    """Left to itself, gRPC would connect at 0, 1 and 2.6 seconds."""
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def hang_up():
+            while True:
+                try:
+                    listening.accept()[0].close()
+                except OSError:
+                    return
+                connections.append(time.monotonic())
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            Client(target, "m", timeout_seconds=3.0) as client,
+            pytest.raises(grpc.RpcError),
+        ):
+            client.predict(["a"])
+        # Ends a call of `accept`, which closing would not.
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert len(connections) >= 4
+
+
+def test_a_request_is_sent_again_until_its_time_is_up(scripted):
+    scripted.failures = [grpc.StatusCode.UNAVAILABLE] * 99
+    started = time.monotonic()
+    with (
+        Client(scripted.target, "m", timeout_seconds=2.0) as client,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        client.predict(["a"])
+    # It says what was wrong, not that the time is up.
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert 1.8 < time.monotonic() - started < 3
+    # Not in a hurry, either.
+    assert len(scripted.requests) < 15
+
+
 def test_a_queue_in_the_end_is_not_left_out(client, scripted):
     """Fifty arrive in a second, and three are answered in that time."""
     scripted.delay = 0.4
@@ -232,6 +314,52 @@ def test_a_load_test_reports(client):
     assert figures["errors"] == {}
     assert figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
     assert figures["texts_per_second"] > figures["requests_per_second"]
+
+
+class _Clock:
+    """A client whose requests take known times, on a clock of its own."""
+
+    def __init__(self, latencies):
+        self._latencies = iter(latencies)
+        self._now = 1000.0
+
+    def monotonic(self):
+        return self._now
+
+    def predict(self, texts):
+        self._now += next(self._latencies)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 10, 99, 100, 101, 250, 1000])
+def test_the_latencies_of_a_load_test_are_percentiles(number, monkeypatch):
+    rng = np.random.default_rng(number)
+    # A few are far slower, so that the percentiles lie far apart.
+    latencies = rng.lognormal(-4, 1.5, number)
+    clock = _Clock(latencies)
+    monkeypatch.setattr(grpc_client, "time", clock)
+    seconds = latencies.sum()
+    # The last request begins before the end, and none after it.
+    figures = load_test(clock, [["a"], ["b", "c"]], seconds * 0.999999, 1)
+    assert (figures["requests"], figures["errors"]) == (number, {})
+    for percent in (50, 95, 99):
+        # Of two neighbours the slower.
+        expected = np.percentile(latencies, percent, method="higher")
+        np.testing.assert_allclose(
+            figures[f"p{percent}_ms"], 1000 * expected, atol=0.001
+        )
+    rates = figures["requests_per_second"], figures["texts_per_second"]
+    texts = number + number // 2
+    np.testing.assert_allclose(
+        rates, np.array([number, texts]) / seconds, atol=0.06
+    )
+
+
+def test_a_load_test_without_an_answer_has_no_latencies(client, scripted):
+    scripted.failures = [grpc.StatusCode.INVALID_ARGUMENT] * 1_000_000
+    figures = load_test(client, [["a"]], 0.2, concurrency=1)
+    assert figures["requests"] == 0
+    assert set(figures["errors"]) == {"INVALID_ARGUMENT"}
+    assert figures["p50_ms"] is figures["p99_ms"] is None
 
 
 def test_a_load_test_at_a_rate(client):
@@ -279,6 +407,11 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
         (["a", "--load-test", "1", "--rate", "0"], "--rate"),
+        (["a", "--timeout-seconds", "nan"], "--timeout-seconds"),
+        (["a", "--timeout-seconds", "inf"], "--timeout-seconds"),
+        (["a", "--retries", "-1"], "`--retries` must lie between 0"),
+        (["a", "--version", "-1"], "`--version` must lie between 0"),
+        (["a", "--version", str(1 << 63)], "`--version` must lie between 0"),
         (["a", "--tls", "--root-certificates", "/absent"], "/absent"),
         (["a", "--tls", "--root-certificates", __file__], "no PEM file"),
         (["a", "--tls", "--client-key", __file__], "Give both"),
@@ -294,6 +427,28 @@ def test_mistakes_are_told(scripted, arguments, message):
         command.main([*known, *arguments])
     # Nothing was sent, least of all in plain text.
     assert scripted.requests == []
+
+
+def test_the_highest_version_can_be_asked_for(scripted, capsys):
+    highest = (1 << 63) - 1
+    command.main(
+        [*("--target", scripted.target, "--model", "m", "a")]
+        + [*("--version", str(highest), "--retries", "0")]
+    )
+    assert json.loads(capsys.readouterr().out)["label"] == "1"
+    (request,) = scripted.requests
+    assert request.model_spec.version.value == highest
+
+
+def test_a_mistake_ends_with_one_message_and_status_2(scripted):
+    result = subprocess.run(
+        [sys.executable, "-m", "serving.client", "--target", scripted.target]
+        + ["--model", "m", "--version", "1180591620717411303424", "a"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert re.fullmatch(r"error: `--version` .+\n", result.stderr)
 
 
 def test_a_refusal_is_told(scripted):

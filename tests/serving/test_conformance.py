@@ -1,5 +1,6 @@
 """What every exported model must do, whatever kind it is."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -28,6 +29,7 @@ _QUESTIONS = (
     "when was a film made? " * 30,
     "one " * 9,
 )
+_SIGNATURES = ("serving_default", "classify", "tokens")
 
 
 def _subwords():
@@ -38,7 +40,7 @@ def _subwords():
 _TASKS = {
     "binary": (("neg", "pos"), None),
     "multiclass": (("ABBR", "DESC", "ENTY", "HUM"), None),
-    # Far apart, so that random weights answer some classes and not others.
+    # Apart, so that a threshold of another class would show.
     "multilabel": (("red", "green", "blue"), (0.2, 0.5, 0.8)),
 }
 _DIRECTIONS = {
@@ -63,6 +65,39 @@ _KINDS = [
 ]
 
 
+def _with_varied_answers(classifier):
+    """Rescales the logits: random weights alone answer any text alike."""
+    is_multilabel = classifier.decision.thresholds is not None
+    weights = {}
+    for direction, arrays in classifier.weights.items():
+        alone = dataclasses.replace(classifier, weights={direction: arrays})
+        shares = alone.predict(_random_texts()).astype("float64")
+        if is_multilabel:
+            logits = np.log(shares / (1 - shares))
+            scale = 1.5 / logits.std(axis=0)
+        else:
+            logits = np.log(shares)
+            logits -= logits.mean(axis=1, keepdims=True)
+            scale = 1.5 / logits.std(axis=0).mean()
+        kernel, bias = arrays["head_logits/kernel"], arrays["head_logits/bias"]
+        rescaled = {
+            "head_logits/kernel": kernel * scale,
+            "head_logits/bias": (bias - logits.mean(axis=0)) * scale,
+        }
+        weights[direction] = arrays | {
+            name: array.astype("float32") for name, array in rescaled.items()
+        }
+    return dataclasses.replace(classifier, weights=weights)
+
+
+def _random_texts():
+    rng = np.random.default_rng(0)
+    return [
+        " ".join(rng.choice(["what", "is", "film", "of"], size))
+        for size in rng.integers(0, 90, 150)
+    ]
+
+
 @pytest.fixture(scope="module", params=_KINDS)
 def kind(request, tmp_path_factory, make_classifier):
     """A `(TrainedClassifier, SessionModel)` of each exportable kind."""
@@ -72,11 +107,14 @@ def kind(request, tmp_path_factory, make_classifier):
     else:
         tokens, directions, task = request.param
         classes, thresholds = _TASKS[task]
-        classifier = make_classifier(
-            _DIRECTIONS[directions],
-            classes,
-            _subwords() if tokens == "sentencepiece" else None,
-            thresholds=thresholds,
+        classifier = _with_varied_answers(
+            make_classifier(
+                _DIRECTIONS[directions],
+                classes,
+                _subwords() if tokens == "sentencepiece" else None,
+                thresholds=thresholds,
+                spread=0.5,
+            )
         )
         directory = export_classifier(
             classifier, tmp_path_factory.mktemp("kind")
@@ -86,10 +124,25 @@ def kind(request, tmp_path_factory, make_classifier):
     model.close()
 
 
-def _probabilities(model, texts):
+def _run(model, name, texts):
+    """Runs a signature on str or bytes, as examples for `classify`."""
     array = np.empty(len(texts), object)
     array[:] = texts
-    return model.run("serving_default", {"text": array})["probabilities"]
+    if name != "classify":
+        return model.run(name, {"text": array})
+    array[:] = [_example(text) for text in texts]
+    return model.run(name, {"inputs": array})
+
+
+def _example(text):
+    example = tf.train.Example()
+    value = text if isinstance(text, bytes) else text.encode("utf-8")
+    example.features.feature["text"].bytes_list.value.append(value)
+    return example.SerializeToString()
+
+
+def _probabilities(model, texts):
+    return _run(model, "serving_default", texts)["probabilities"]
 
 
 def test_answers_are_the_trainers(kind):
@@ -100,32 +153,40 @@ def test_answers_are_the_trainers(kind):
     )
 
 
-def test_answers_do_not_depend_on_the_batch(kind):
+def _assert_same(outputs, expected):
+    """Compares rows: names and labels exactly, numbers up to rounding."""
+    assert set(outputs) == set(expected)
+    for name, array in outputs.items():
+        if array.dtype == object:
+            assert array.tolist() == expected[name].tolist()
+        else:
+            np.testing.assert_allclose(array, expected[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, varying", [("serving_default", "label"), ("classify", "scores")]
+)
+def test_answers_do_not_depend_on_the_batch(kind, name, varying):
     _, model = kind
-    rng = np.random.default_rng(0)
-    texts = [
-        " ".join(rng.choice(["what", "is", "film", "of"], size))
-        for size in rng.integers(0, 90, 150)
-    ]
-    together = _probabilities(model, texts)
-    order = rng.permutation(len(texts))
-    shuffled = _probabilities(model, [texts[i] for i in order])
-    np.testing.assert_allclose(shuffled, together[order], atol=1e-5)
+    texts = _random_texts()
+    together = _run(model, name, texts)
+    # Answers that were all alike would be so in any order.
+    assert len(set(map(str, together[varying]))) > 1
+
+    def rows(indices):
+        return {key: array[indices] for key, array in together.items()}
+
+    order = np.random.default_rng(1).permutation(len(texts))
+    shuffled = _run(model, name, [texts[i] for i in order])
+    _assert_same(shuffled, rows(order))
     for index in range(0, len(texts), 10):
-        alone = _probabilities(model, [texts[index]])
-        np.testing.assert_allclose(alone[0], together[index], atol=1e-5)
+        _assert_same(_run(model, name, [texts[index]]), rows([index]))
 
 
-@pytest.mark.parametrize("name", ["serving_default", "tokens"])
+@pytest.mark.parametrize("name", _SIGNATURES)
 def test_an_empty_batch_has_no_answers(kind, name):
     _, model = kind
-    outputs = model.run(name, {"text": np.empty(0, object)})
-    assert {len(array) for array in outputs.values()} == {0}
-
-
-def test_no_examples_have_no_classes(kind):
-    _, model = kind
-    outputs = model.run("classify", {"inputs": np.empty(0, object)})
+    outputs = _run(model, name, [])
     assert {len(array) for array in outputs.values()} == {0}
 
 
@@ -158,10 +219,10 @@ def test_a_document_of_a_megabyte(kind):
     document = pair * ((1 << 20) // len(pair))
     (length,) = classifier.tokenizer([document]).row_lengths().numpy()
     assert 60_000 < length < 70_000
-    both = _probabilities(model, ["who wrote this", document])
-    assert np.isfinite(both).all()
-    alone = _probabilities(model, ["who wrote this"])
-    np.testing.assert_allclose(both[:1], alone, atol=1e-5)
+    texts = ["who wrote this", document]
+    np.testing.assert_allclose(
+        _probabilities(model, texts), classifier.predict(texts), atol=1e-5
+    )
 
 
 def test_a_word_of_a_megabyte(kind):
@@ -176,14 +237,15 @@ def test_only_operations_that_the_server_has(kind):
 
 def test_every_output_begins_with_the_batch(kind):
     _, model = kind
+    assert set(model.signatures) == set(_SIGNATURES)
+    # As many rows as nothing else here has.
+    texts = ["what", "is it", ""] * 7
     for name, signature in model.signatures.items():
-        (feed,) = signature.inputs
-        if name == "classify":
-            continue
-        outputs = model.run(name, {feed: np.array(["what", "is it"], object)})
+        outputs = _run(model, name, texts)
+        assert set(outputs) == set(signature.outputs)
         for array in outputs.values():
             assert array.ndim >= 1
-            assert len(array) == 2
+            assert len(array) == len(texts)
 
 
 def test_tokens_are_the_tokenizers(kind):
@@ -241,19 +303,7 @@ def test_probabilities_are_of_one_label_or_of_each(kind):
 
 def test_classify_has_the_scores_of_all_classes(kind):
     classifier, model = kind
-    examples = [
-        tf.train.Example(
-            features=tf.train.Features(
-                feature={
-                    "text": tf.train.Feature(
-                        bytes_list=tf.train.BytesList(value=[each.encode()])
-                    )
-                }
-            )
-        ).SerializeToString()
-        for each in _QUESTIONS
-    ]
-    outputs = model.run("classify", {"inputs": np.array(examples, object)})
+    outputs = _run(model, "classify", _QUESTIONS)
     np.testing.assert_allclose(
         outputs["scores"], _probabilities(model, _QUESTIONS), atol=1e-6
     )

@@ -1,6 +1,8 @@
 import hashlib
+import importlib.metadata
 import json
 import pathlib
+import platform
 import re
 import shutil
 import socket
@@ -10,7 +12,8 @@ import sys
 import numpy as np
 import pytest
 
-from serving import saved_model, self_check, session_model, staging
+from serving import export, saved_model, self_check, session_model, staging
+from serving.command_line import UserError
 
 
 def test_a_version_holds_what_tf_serving_reads(model_directory):
@@ -38,7 +41,12 @@ def test_export_json_describes_the_export(model_directory):
     assert description["directions"] == ["backward", "forward"]
     assert description["figures"] == {"test_error": 7.0}
     assert description["information"] == {"seed": 0}
-    assert set(description["versions"]) >= {"tensorflow", "keras"}
+    assert description["versions"] == {
+        "python": platform.python_version(),
+        "tensorflow": importlib.metadata.version("tensorflow"),
+        "tensorflow-text": importlib.metadata.version("tensorflow-text"),
+        "keras": importlib.metadata.version("keras"),
+    }
     for name, sha256 in description["sha256"].items():
         content = (version / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == sha256
@@ -222,6 +230,15 @@ def test_a_users_mistake_ends_with_status_2(arguments, message):
     assert message in process.stderr
     assert "Traceback" not in process.stderr
     assert re.fullmatch(r"error: .+\n", process.stderr)
+
+
+@pytest.mark.parametrize("content", [b'{"test_err', b"", b"\xff\xfe\xfa"])
+def test_figures_that_cannot_be_read_are_told(content, monkeypatch, tmp_path):
+    monkeypatch.setattr(export, "load_run_classifier", lambda run_dir: None)
+    (tmp_path / "metrics.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.json`.*cannot be read"):
+        export.main(["--run-dir", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
 @pytest.mark.slow

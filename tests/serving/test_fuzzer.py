@@ -63,9 +63,28 @@ def _right_status(content, method="Predict"):
     if method == "Predict":
         return _right_status_of_inputs(request)
     if method == "Classify":
-        # The default signature is none of Classify's.
-        return "INVALID_ARGUMENT"
+        return _right_status_of_examples(request)
     return "OK"
+
+
+def _right_status_of_examples(request):
+    kind = request.input.WhichOneof("kind")
+    # The default signature is none of Classify's.
+    if request.model_spec.signature_name != "classify" or kind is None:
+        return "INVALID_ARGUMENT"
+    listed = getattr(request.input, kind)
+    context = getattr(listed, "context", tf.train.Example())
+    rows = len(listed.examples)
+    if not 0 < rows <= _MOST_ROWS:
+        return "INVALID_ARGUMENT"
+    # The context is part of each example.
+    if listed.ByteSize() + (rows - 1) * context.ByteSize() > _MOST_BYTES:
+        return "RESOURCE_EXHAUSTED"
+    have_text = all(
+        "text" in example.features.feature or "text" in context.features.feature
+        for example in listed.examples
+    )
+    return "OK" if have_text else "INVALID_ARGUMENT"
 
 
 def _right_status_of_inputs(request):
@@ -90,7 +109,11 @@ def _right_status_of_inputs(request):
         and 0 <= sizes[0] <= _MOST_ROWS
         and not tensor.tensor_content
     )
-    return "OK" if is_right else "INVALID_ARGUMENT"
+    if not is_right:
+        return "INVALID_ARGUMENT"
+    values = tensor.string_val[: sizes[0]] or [b""]
+    size = sum(map(len, values)) + (sizes[0] - len(values)) * len(values[-1])
+    return "RESOURCE_EXHAUSTED" if size > _MOST_BYTES else "OK"
 
 
 class _Fuzzer:
@@ -172,6 +195,30 @@ class _Fuzzer:
         request.inputs["text"].string_val[0] = b"x" * size
         return self._call(request.SerializeToString())
 
+    def filled_tensor(self):
+        """One text that stands for many."""
+        request = self.valid()
+        tensor = request.inputs["text"]
+        tensor.string_val[0] = b"x" * self._rng.choice([9, 5000, 20_000])
+        tensor.tensor_shape.dim[0].size = self._rng.choice(
+            [1, _MOST_ROWS, _MOST_ROWS + 1]
+        )
+        return self._call(request.SerializeToString())
+
+    def context(self):
+        """One context that many examples share."""
+        request = classification_pb2.ClassificationRequest()
+        request.model_spec.name = "questions"
+        request.model_spec.signature_name = "classify"
+        listed = request.input.example_list_with_context
+        name = self._rng.choice(["text", "text", "other"])
+        listed.context.features.feature[name].bytes_list.value.append(
+            b"x" * self._rng.choice([9, 5000, 20_000])
+        )
+        for _ in range(self._rng.choice([0, 1, _MOST_ROWS, _MOST_ROWS + 1])):
+            listed.examples.add()
+        return self._call(request.SerializeToString(), "Classify")
+
     def odd_text(self):
         request = self.valid()
         request.inputs["text"].string_val[0] = self._bytes(200)
@@ -242,7 +289,8 @@ class _Fuzzer:
 
 _KINDS = (
     *("noise", "mutated", "wrong_tensor", "wrong_names", "huge_string"),
-    *("odd_text", "rest_noise", "rest_json", "dropped_connection"),
+    *("filled_tensor", "context", "odd_text"),
+    *("rest_noise", "rest_json", "dropped_connection"),
 )
 
 

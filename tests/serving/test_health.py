@@ -1,7 +1,10 @@
 """gRPC's health service, asked by hand and by gRPC's own clients."""
 
 import concurrent.futures
+import contextlib
+import socket
 import threading
+import time
 
 import grpc
 import pytest
@@ -34,11 +37,11 @@ def channel(server):
 def test_check(channel):
     call = _call(channel, "unary_unary", "Check")
     assert call(_request(), timeout=20).status == SERVING
-    name = "tensorflow.serving.PredictionService"
-    assert call(_request(name), timeout=20).status == SERVING
-    with pytest.raises(grpc.RpcError) as raised:
-        call(_request("absent"), timeout=20)
-    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    # gRPC's own service in C++ knows the server as a whole alone.
+    for name in ("absent", "tensorflow.serving.PredictionService"):
+        with pytest.raises(grpc.RpcError) as raised:
+            call(_request(name), timeout=20)
+        assert raised.value.code() == grpc.StatusCode.NOT_FOUND
 
 
 def test_watch_of_an_unknown_service(channel):
@@ -93,3 +96,68 @@ def test_grpcs_own_health_checking_waits_until_it_serves(changing):
             becoming_ready.result(timeout=1)
         ready.set()
         becoming_ready.result(timeout=20)
+
+
+def _frame(kind, flags, stream, payload):
+    head = len(payload).to_bytes(3, "big") + bytes([kind, flags])
+    return head + stream.to_bytes(4, "big") + payload
+
+
+@contextlib.contextmanager
+def _deaf_watchers(port, number):
+    """Watchers that let the server send them nothing."""
+
+    def field(name, value):
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    headers = b"".join(
+        [
+            field(b":method", b"POST"),
+            field(b":scheme", b"http"),
+            field(b":path", b"/grpc.health.v1.Health/Watch"),
+            field(b":authority", b"localhost"),
+            field(b"te", b"trailers"),
+            field(b"content-type", b"application/grpc"),
+        ]
+    )
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        # An initial window of no bytes.
+        settings = (4).to_bytes(2, "big") + (0).to_bytes(4, "big")
+        connection.sendall(
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, settings)
+        )
+        for stream in range(1, 2 * number, 2):
+            connection.sendall(
+                _frame(1, 4, stream, headers) + _frame(0, 1, stream, bytes(5))
+            )
+        yield
+
+
+def test_watchers_that_do_not_listen_keep_nobody_uninformed(changing):
+    channel, ready, service = changing
+    watch = _call(channel, "unary_stream", "Watch")
+    early = watch(_request(), timeout=20)
+    assert next(early).status == NOT_SERVING
+    with _deaf_watchers(service.port, 5):
+        time.sleep(1)
+        late = watch(_request(), timeout=10)
+        assert next(late).status == NOT_SERVING
+        ready.set()
+        assert [next(each).status for each in (early, late)] == [SERVING] * 2
+        started = time.monotonic()
+        service.close()
+        assert time.monotonic() - started < 5
+        assert [list(each) for each in (early, late)] == [[], []]
+
+
+def test_a_watcher_that_does_not_listen_is_dropped(changing, monkeypatch):
+    monkeypatch.setattr(health, "_SLOW_SECONDS", 0.5)
+    channel, ready, service = changing
+    with _deaf_watchers(service.port, 2):
+        time.sleep(0.5)
+        assert len(service._watchers) == 2
+        limit = time.monotonic() + 10
+        while service._watchers:
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+    service.close()

@@ -6,6 +6,7 @@ import types
 
 import grpc
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, predict_pb2
 
 from serving.metrics import Metrics
@@ -181,11 +182,12 @@ def test_a_single_value_is_no_batch():
 def test_features_have_the_kinds_of_their_values():
     request = _sent(
         "classify",
-        '{"examples": [{"text": "a", "id": 5, "x": [1, 2.5], "l": ["b"]}]}',
+        '{"examples": [{"text": "a", "id": 5, "x": [1.0, 2.5], "l": ["b"],'
+        ' "yes": [true, 2], "far": 18446744073709551616, "none": []}]}',
     )
     (example,) = request.input.example_list.examples
     found = {
-        name: (feature.WhichOneof("kind"), list(_values(feature)))
+        name: (feature.WhichOneof("kind"), _values(feature))
         for name, feature in example.features.feature.items()
     }
     assert found == {
@@ -193,11 +195,80 @@ def test_features_have_the_kinds_of_their_values():
         "id": ("int64_list", [5]),
         "x": ("float_list", [1.0, 2.5]),
         "l": ("bytes_list", [b"b"]),
+        "yes": ("int64_list", [1, 2]),
+        # Beyond 64 bits a whole number is a floating point one.
+        "far": ("float_list", [2.0**64]),
+        "none": (None, []),
     }
 
 
 def _values(feature):
-    return getattr(feature, feature.WhichOneof("kind")).value
+    kind = feature.WhichOneof("kind")
+    return list(getattr(feature, kind).value) if kind else []
+
+
+_DIGITS = "9" * 400
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ("[1, 2.5]", "Unexpected element type in feature: x expecting type: "),
+        ("[1, 2.5]", "type: int64"),
+        ("[2.5, 1]", "type: float"),
+        ('["a", 1]', "type: bytes"),
+        ("[null]", "Feature: x has element with unexpected JSON type: Null"),
+        ("[[1]]", "unexpected JSON type: Array"),
+        ('{"a": 1}', "unexpected JSON type: Object"),
+        ("9223372036854775808", "has uint64 element. Only int64 is supported"),
+        ("1e39", "to float without loss of precision"),
+        (f"[1.5, {_DIGITS}]", "Number too big to be stored in double"),
+        (f"[1.5, {_DIGITS * 20}]", "Number too big to be stored in double"),
+        ("1e400", "Number too big to be stored in double"),
+    ],
+)
+def test_values_that_no_feature_holds(values, message):
+    body = f'{{"examples": [{{"x": {values}}}]}}'.encode()
+    status, _, content = RestApi(_Answering(), Metrics()).answer(
+        "POST", "/v1/models/m:classify", body
+    )
+    assert status == 400
+    assert message in json.loads(content)["error"]
+
+
+class _Telling(_Answering):
+    """A predictor with numbers to tell."""
+
+    numbers = (0.2, 1 / 3, 1e-7, 16777216.0, 0.0)
+
+    def predict(self, request, waiter):
+        response = predict_pb2.PredictResponse()
+        for name, dtype in (("f", tf.float32), ("d", tf.float64)):
+            response.outputs[name].CopyFrom(
+                tf.make_tensor_proto([self.numbers], dtype)
+            )
+        return response
+
+    def classify(self, request, waiter):
+        response = classification_pb2.ClassificationResponse()
+        row = response.result.classifications.add()
+        for number in self.numbers:
+            row.classes.add(label="a", score=number)
+        return response
+
+
+def test_numbers_are_written_with_the_digits_of_their_type():
+    # Six digits or, where those are another float32, nine.
+    single = [0.2, 0.333333343, 1e-7, 16777216.0, 0.0]
+    api = RestApi(_Telling(), Metrics())
+    body = b'{"instances": ["a"]}'
+    _, _, content = api.answer("POST", "/v1/models/m:predict", body)
+    (row,) = json.loads(content)["predictions"]
+    assert row == {"f": single, "d": list(_Telling.numbers)}
+    assert b"0.2," in content and b"0.20000000298" not in content
+    body = b'{"examples": [{"text": "a"}]}'
+    _, _, content = api.answer("POST", "/v1/models/m:classify", body)
+    assert json.loads(content) == {"results": [[["a", n] for n in single]]}
 
 
 def test_examples_may_share_a_context():

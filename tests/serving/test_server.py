@@ -207,8 +207,15 @@ def test_rest_status_and_metadata(ask):
     "path, document, status, message",
     [
         ("questions:predict", {"instances": [1]}, 400, "expected type"),
-        ("questions:predict", {"instances": []}, 400, "at least one"),
-        ("questions:predict", {}, 400, "one of"),
+        ("questions:predict", {"instances": []}, 400, "No values in"),
+        ("questions:predict", {"instances": "a"}, 400, "to be an list/array"),
+        ("questions:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
+        (
+            "questions:predict",
+            {"instances": ["a"], "inputs": ["a"]},
+            400,
+            "expecting only one of 'inputs' or 'instances' keys to exist",
+        ),
         ("questions:predict", [], 400, "must be an object"),
         ("questions:predict", {"inputs": {"b64": "?"}}, 400, "base64"),
         (
@@ -223,7 +230,9 @@ def test_rest_status_and_metadata(ask):
             400,
             "must be a string",
         ),
-        ("questions:classify", {"examples": []}, 400, "'examples'"),
+        ("questions:classify", {}, 400, "'examples' is expected and was not"),
+        ("questions:classify", {"examples": 1}, 400, "to be an list/array"),
+        ("questions:classify", {"examples": []}, 400, "is an empty array"),
         ("questions:classify", {"examples": ["a"]}, 400, "JSON object"),
         ("absent:predict", {"instances": ["a"]}, 404, "Servable not found"),
         ("questions:absent", {}, 400, "Malformed request"),

@@ -1,6 +1,7 @@
 """Requests without an end, requests that nobody waits for, and too many."""
 
 import contextlib
+import threading
 import time
 
 import grpc
@@ -18,6 +19,7 @@ from serving import health
 from serving.batching import BatchingOptions
 from serving.model_server import Server, ServerOptions
 from serving.model_source import ModelSource
+from serving.session_model import SessionModel
 
 pytestmark = pytest.mark.serving
 
@@ -37,10 +39,10 @@ def _request(*texts):
 
 
 @contextlib.contextmanager
-def _serving(model_directory, batching=None):
+def _serving(model_directory, batching=None, max_workers=WORKERS):
     server = Server(
         [ModelSource("questions", model_directory)],
-        ServerOptions(port=0, max_workers=WORKERS, batching=batching),
+        ServerOptions(port=0, max_workers=max_workers, batching=batching),
     )
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -67,7 +69,7 @@ def _wait_for(condition):
         time.sleep(0.02)
 
 
-# First: the others leave long runs behind, which share the processor.
+# These first: the others leave long runs behind, which share the processor.
 def test_joined_requests_need_no_deadline(model_directory, classifier):
     batching = BatchingOptions(
         max_batch_size=2, batch_timeout_micros=300_000, num_batch_threads=1
@@ -83,6 +85,35 @@ def test_joined_requests_need_no_deadline(model_directory, classifier):
         ]
     expected = classifier.predict([LONG, "who"])
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_full_batching_queue_is_unavailable(model_directory, monkeypatch):
+    batching = BatchingOptions(
+        max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1
+    )
+    with _serving(model_directory, batching, max_workers=9) as channel:
+        may_run = threading.Event()
+        run = SessionModel.run
+
+        def run_later(*arguments, **keywords):
+            may_run.wait(60)
+            return run(*arguments, **keywords)
+
+        monkeypatch.setattr(SessionModel, "run", run_later)
+        calls = []
+        # One is computed and two wait.
+        for _ in range(3):
+            calls.append(channel.stub.Predict.future(_request("who")))
+            time.sleep(0.5)
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.stub.Predict(_request("who"), timeout=20)
+        may_run.set()
+        assert all(call.result(60).outputs for call in calls)
+    assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert raised.value.details() == (
+        "The batch scheduling queue to which this task was submitted is full; "
+        "currently 2 batches enqueued and max_enqueued_batches is 2"
+    )
 
 
 @pytest.mark.parametrize("timeout", [None, 1e9, 60.0])
