@@ -64,6 +64,74 @@ def test_sparse_files_are_refused(write):
         list(read_members(path, ANY))
 
 
+def with_attributes(attributes, content=b"", kind=tarfile.XHDTYPE):
+    """A file whose header of POSIX has attributes, or a global one."""
+    records = b""
+    for record in attributes:
+        # Its length, of ten digits and a space, counts itself.
+        records += b"%010d %b\n" % (len(record) + 12, record)
+    padding = bytes(-len(records) % 512)
+    return (
+        header(kind, len(records))
+        + records
+        + padding
+        + header(tarfile.REGTYPE, len(content))
+        + content.ljust(1024, b"\0")
+    )
+
+
+VERSION_1 = [b"GNU.sparse.major=1", b"GNU.sparse.minor=0"]
+SPARSE = {
+    "0.0": [
+        b"GNU.sparse.size=9",
+        b"GNU.sparse.offset=0",
+        b"GNU.sparse.numbytes=1",
+    ],
+    "0.1": [b"GNU.sparse.map=0,1", b"GNU.sparse.size=9"],
+    "0.1_damaged": [b"GNU.sparse.map=nowhere"],
+    "1.0": [*VERSION_1, b"GNU.sparse.realsize=9"],
+    "1.0_damaged": VERSION_1,
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(tarfile.XHDTYPE, id="own"),
+        pytest.param(tarfile.XGLTYPE, id="global"),
+    ],
+)
+@pytest.mark.parametrize("version", SPARSE)
+def test_sparse_files_of_posix_archives_are_refused(write, version, kind):
+    content = b"nothing" if "damaged" in version else b"1\n0\n1\n"
+    path = write("a.tar", with_attributes(SPARSE[version], content, kind))
+    with pytest.raises(DataError, match="a sparse file"):
+        list(read_members(path, ANY))
+
+
+def test_lists_of_parts_are_not_read(write):
+    """Two hundred thousand parts in an archive of under 4 KiB."""
+    parts = b"200000\n" + 200_000 * b"0\n1\n"
+    path = write("a.tgz", gzip.compress(with_attributes(VERSION_1, parts)))
+    assert path.stat().st_size < 4096
+    error, peak = read_with_peak(path)
+    assert "a sparse file" in str(error)
+    assert peak < 4 * MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        pytest.param(b"GNU.sparse.realsize=large", id="no_number"),
+        pytest.param(b"hdrcharset=\xff", id="no_text"),
+    ],
+)
+def test_attributes_that_are_none_are_damage(write, attribute):
+    path = write("a.tar", with_attributes([attribute]))
+    with pytest.raises(DataError, match="damaged or cut short"):
+        list(read_members(path, ANY))
+
+
 def test_long_names_as_there_are_come_back(write):
     names = ["a" * 300, "short", "é" * 200]
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

@@ -484,6 +484,27 @@ def test_mistakes_end_with_one_message(tmp_path, capsys, names, message):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "attributes, message",
+    [
+        ({"GNU.sparse.map": "0,x"}, "a sparse file"),
+        ({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}, "a sparse file"),
+        ({"GNU.sparse.realsize": "x"}, "damaged or cut short"),
+    ],
+)
+def test_hostile_attributes_end_with_one_message(
+    tmp_path, capsys, attributes, message
+):
+    path = tmp_path / "fwd.tgz"
+    with tarfile.open(path, "w:gz", pax_headers=attributes) as archive:
+        archive.addfile(tarfile.TarInfo("itos.pkl"))
+    assert main([str(path), "--output", str(tmp_path / "model")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.fullmatch(f"error: .*{message}.*\n", captured.err)
+    assert os.listdir(tmp_path) == ["fwd.tgz"]
+
+
 def test_an_output_that_exists_is_left_alone(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     arguments = [*sources("v2"), "--output", str(tmp_path / "model")]

@@ -11,7 +11,12 @@ import time
 import pytest
 
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.pretrained.pickle_reader import Call, read_pickle
+from ulmfit_tf.pretrained.pickle_reader import (
+    MAX_BYTES,
+    MOST_OPERATIONS,
+    Call,
+    read_pickle,
+)
 
 
 def read(content, allowed=(), **kwargs):
@@ -226,6 +231,32 @@ def test_ids_of_parameters_may_be_keys():
     """As PyTorch's optimizers had them up to version 1.4."""
     state = {140_234_567_890_128: {"step": 3}, 140_234_567_890_272: {}}
     assert read(pickle.dumps(state, 2)) == state
+
+
+def test_short_operations_without_end_are_refused():
+    """Each takes a byte of the file, and many times that in memory."""
+    with pytest.raises(DataError, match="over 1,500,000 pickle operations"):
+        read(b"N" * MAX_BYTES)
+
+
+def test_as_many_operations_as_are_allowed():
+    content = pickle.dumps(["the", "cat"], 2)
+    count = sum(1 for _ in pickletools.genops(content))
+    assert read(content, most_operations=count) == ["the", "cat"]
+    with pytest.raises(DataError, match="pickle operations"):
+        read(content, most_operations=count - 1)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", [list, dict])
+def test_the_largest_vocabulary_has_fewer_operations(kind, protocol):
+    """fastai 0.7's of WikiText-103 has 238,462 words."""
+    words = [f"word{number}" for number in range(1000)]
+    if kind is dict:
+        words = {word: number for number, word in enumerate(words)}
+    content = pickle.dumps(words, protocol)
+    count = sum(1 for _ in pickletools.genops(content))
+    assert 238.462 * count < MOST_OPERATIONS
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

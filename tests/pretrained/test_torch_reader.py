@@ -6,6 +6,7 @@ import os
 import pathlib
 import pickle
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -293,6 +294,64 @@ def test_directories_that_point_elsewhere():
 def test_huge_indices_are_refused():
     with pytest.raises(DataError, match="too large"):
         open_bytes(zip_with(b"]" * (9 << 20)))
+
+
+@pytest.mark.parametrize("wrap", [zip_with, legacy], ids=["zip", "legacy"])
+def test_indices_of_too_many_operations_are_refused(wrap):
+    with pytest.raises(DataError, match="over 100,000 pickle operations"):
+        open_bytes(wrap(b"\x80\x02" + b"]" * 200_000))
+
+
+def zip_with_directory(size, form):
+    """A zip archive whose directory names its last member again and again.
+
+    Args:
+        size: Int, bytes that the directory grows to, or a few less.
+        form: Str, how the end of the archive tells the directory's size:
+            `"plain"`, `"comment"` or `"zip64"`.
+    """
+    content = zip_with(tensor(), np.arange(6, dtype="<f4").tobytes())
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    last = content[content.rindex(b"PK\x01\x02") : end]
+    directory = content[start:end]
+    directory += (size - len(directory)) // len(last) * last
+    comment = b"made by hand" if form == "comment" else b""
+    sizes = struct.pack("<IIH", len(directory), start, len(comment))
+    far = b""
+    if form == "zip64":
+        sizes = struct.pack("<IIH", 0xFFFFFFFF, 0xFFFFFFFF, 0)
+        far = (
+            b"PK\x06\x06"
+            + struct.pack("<Q2H2I", 44, 45, 45, 0, 0)
+            + struct.pack("<4Q", 3, 3, len(directory), start)
+            + b"PK\x06\x07"
+            + struct.pack("<IQI", 0, start + len(directory), 1)
+        )
+    end_record = content[end : end + 12] + sizes + comment
+    return content[:start] + directory + far + end_record
+
+
+@pytest.mark.parametrize("form", ["plain", "comment", "zip64"])
+def test_directories_have_a_largest_size(form):
+    """Read whole, this one would take some 30 MiB."""
+    values = read_all(zip_with_directory(900_000, form))["w"]
+    np.testing.assert_array_equal(values, [[0, 1, 2], [3, 4, 5]])
+    content = zip_with_directory(4 << 20, form)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="larger than 1,048,576 bytes"):
+            open_bytes(content)
+        # The archive itself, in a `BytesIO`, and the list's part.
+        assert tracemalloc.get_traced_memory()[1] < len(content) + (4 << 20)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_of_many_tensors_comes_back():
+    """More than a language model and its optimizer's state have."""
+    tensors = {f"w{n}": np.full(2, n, "float32") for n in range(500)}
+    found = read_all(written(tensors))
+    assert [array[0] for array in found.values()] == list(range(500))
 
 
 def test_a_zip_of_something_else():

@@ -21,15 +21,22 @@ _HEADERS = (
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose headers take little memory."""
+    """A member whose headers take little memory; no sparse file."""
 
     def _proc_member(self, archive):
         if self.type in _HEADERS and self.size > _LARGEST_HEADER:
             raise tarfile.ReadError(f"a header of {self.size:,} bytes")
-        if self.type == tarfile.GNUTYPE_SPARSE:
-            # The list of its parts has no bound.
-            raise tarfile.ReadError("a sparse file")
         return super()._proc_member(archive)
+
+    def _refuse_sparse(self, *_):
+        # Neither the list of its parts nor its holes have a bound.
+        raise tarfile.ReadError("a sparse file")
+
+    # GNU's old format, and its three in headers of POSIX.
+    _proc_sparse = _refuse_sparse
+    _proc_gnusparse_00 = _refuse_sparse
+    _proc_gnusparse_01 = _refuse_sparse
+    _proc_gnusparse_10 = _refuse_sparse
 
 
 def read_members(
@@ -81,7 +88,10 @@ def read_members(
                     content = archive.extractfile(member)
                     if content is not None:
                         yield member.name, content
-    except (tarfile.TarError, RecursionError) as error:
+    except DataError:
+        raise
+    # A `ValueError` of numbers and text in headers, which `tarfile` trusts.
+    except (tarfile.TarError, RecursionError, ValueError) as error:
         raise DataError(
             f"`{path}` is damaged or cut short. Expected: a complete tar "
             f"archive. Received: {error}. Delete it and fetch it again."

@@ -19,6 +19,11 @@ from ulmfit_tf.pretrained.pickle_reader import (
 
 # First pickle of a file that `torch.save` wrote before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+# A tensor takes some 40 operations of the index and under 100 bytes of a zip
+# archive's list of members; a language model of three layers with Adam's
+# state has 44 tensors.
+_MOST_OPERATIONS = 100_000
+_LARGEST_LIST = 1 << 20
 _DTYPES = {
     "torch.FloatStorage": "<f4",
     "torch.DoubleStorage": "<f8",
@@ -67,6 +72,28 @@ class StoredTensor:
     offset: int
     shape: tuple
     strides: tuple
+
+
+class _FirstBytes:
+    """A zip archive of which only a list of members of some size is read.
+
+    `ZipFile` takes nine times the list's size in memory.
+    """
+
+    def __init__(self, file):
+        self._left = _LARGEST_LIST
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size=-1):
+        enough = self._left + 1
+        content = self._file.read(enough if size < 0 else min(size, enough))
+        self._left -= len(content)
+        if self._left < 0:
+            raise zipfile.BadZipFile(
+                f"its list of members is larger than {_LARGEST_LIST:,} bytes"
+            )
+        return content
 
 
 class TorchFile:
@@ -148,7 +175,7 @@ class TorchFile:
 
     def _open_zip(self):
         try:
-            archive = zipfile.ZipFile(self._file)
+            archive = zipfile.ZipFile(_FirstBytes(self._file))
         except (
             zipfile.BadZipFile,
             NotImplementedError,
@@ -242,11 +269,13 @@ class TorchFile:
         return content, locate
 
     def _plain(self, file):
-        return read_pickle(file, self._where)
+        return read_pickle(file, self._where, most_operations=_MOST_OPERATIONS)
 
     def _read_index(self, file):
         self._storages = {}
-        return read_pickle(file, self._where, _ALLOWED, self._storage)
+        return read_pickle(
+            file, self._where, _ALLOWED, self._storage, _MOST_OPERATIONS
+        )
 
     def _storage(self, identifier):
         """Returns the storage that a persistent id stands for."""
