@@ -6,7 +6,6 @@ python -m trainers.ablation --dataset trec6 --seeds 3
 import dataclasses
 import difflib
 import logging
-import time
 
 import numpy as np
 
@@ -57,51 +56,193 @@ def parse_arguments(argv):
 
 def main(argv):
     """Trains what is missing and writes the table after each cell."""
-    started = time.monotonic()
     arguments = parse_arguments(argv)
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
-    settings = experiment.settings
-    rows = _rows(settings["rows"])
-    if settings["pretrained"] == ["none"]:
-        raise UserError(
-            "`--pretrained none`: most rows compare ways of fine-tuning a "
-            "pretrained model. Name one; the rows without pretraining do "
-            "without it by themselves."
-        )
-    missing = _missing_directions(settings)
-    reasons = {
-        row.name: " ".join(missing[d] for d in row.directions if d in missing)
-        for row in rows
-    }
+    ablation = _Ablation(experiment)
     # What can fail for a user's mistake fails before the folder is made.
     task, recipe = experiment.task(0)
-    for row in rows:
-        if not reasons[row.name]:
-            reasons[row.name] = _too_few_epochs(experiment, row)
-    if all(reasons.values()):
-        raise UserError("; ".join(sorted(set(reasons.values()))))
     experiment.open(data=task.fingerprint, recipe=dataclasses.asdict(recipe))
 
-    from trainers.experiments.cells import Cells
+    from trainers.experiments.sharing import shared_out
 
-    # They know what was trained before, by its content.
-    cells = Cells(experiment.directory)
-    trained = [row for row in rows if not reasons[row.name]]
-    total, number = len(experiment.seeds) * len(trained), 0
-    errors = {row.name: [] for row in rows}
     # Seed after seed: a first table of all rows is there soon.
-    for seed in experiment.seeds:
-        for row in trained:
-            number += 1
-            _log.info(
-                "cell %d of %d: row %s, seed %d", number, total, row.name, seed
-            )
-            errors[row.name].append(_error(experiment, cells, row, seed))
-            figures = _write(experiment, rows, errors, reasons)
-    figures = _write(experiment, rows, errors, reasons)
-    figures["seconds"] = round(time.monotonic() - started, 1)
+    jobs = {
+        f"{row.name}-{seed}": (row, seed)
+        for seed in experiment.seeds
+        for row in ablation.wanted
+    }
+    shared = shared_out(experiment.directory / "locks", jobs)
+    for number, (row, seed) in enumerate(shared, start=1):
+        _log.info(
+            "cell %d of %d: row %s, seed %d", number, len(jobs), row.name, seed
+        )
+        ablation.measure(row, seed)
+        ablation.write()
+    figures = ablation.write()
+    figures["seconds"] = ablation.cells.seconds()
     command_line.write_json(experiment.directory / "metrics.json", figures)
     return figures
+
+
+class _Ablation:
+    """The rows of an ablation.
+
+    Attributes:
+        wanted: Rows to train.
+        rows: Rows of the table: those that an earlier process was asked for
+            as well.
+        reasons: Dict from a row's name to why it is not trained, or `""`.
+
+    Raises:
+        UserError: If a setting does not fit, or no row can be trained.
+    """
+
+    def __init__(self, experiment):
+        from trainers.experiments.cells import Cells
+
+        self.experiment = experiment
+        settings = experiment.settings
+        asked = _rows(settings["rows"])
+        names = [settings["rows"], experiment.stored.get("rows", "")]
+        self.rows = _rows(",".join(names))
+        settings["rows"] = ",".join(row.name for row in self.rows)
+        if settings["pretrained"] == ["none"]:
+            raise UserError(
+                "`--pretrained none`: most rows compare ways of fine-tuning a "
+                "pretrained model. Name one; the rows without pretraining do "
+                "without it by themselves."
+            )
+        missing = _missing_directions(settings)
+        self.reasons = {
+            row.name: " ".join(
+                missing[each] for each in row.directions if each in missing
+            )
+            for row in self.rows
+        }
+        # They know what was trained before, by its content.
+        self.cells = Cells(experiment.directory)
+        self._errors, self._cells_of = {}, {}
+        for row in self.rows:
+            if not self.reasons[row.name]:
+                self.reasons[row.name] = self._too_few_epochs(row)
+        self.wanted = [row for row in asked if not self.reasons[row.name]]
+        if not self.wanted:
+            reasons = {self.reasons[row.name] for row in asked}
+            raise UserError("; ".join(sorted(reasons)))
+
+    def measure(self, row, seed):
+        """Trains a row with a seed, unless it was done before."""
+        for cell in self.cells_of(row, seed):
+            self.cells.measure(cell)
+
+    def cells_of(self, row, seed):
+        """Returns a row's `Cell`s, one a direction."""
+        from trainers.experiments.cells import Cell
+
+        if (row.name, seed) not in self._cells_of:
+            cells = []
+            for direction in row.directions:
+                task, recipe = self.experiment.task(
+                    seed, direction, not row.pretrained
+                )
+                recipe = row.recipe(with_language_model_pinned(recipe))
+                options = self.experiment.options(seed, direction)
+                cells.append(Cell(task, recipe, options))
+            self._cells_of[row.name, seed] = cells
+        return self._cells_of[row.name, seed]
+
+    def errors(self, row):
+        """Returns a row's errors in per cent, one a seed that was trained.
+
+        `None` stands for a seed with which training diverged.
+        """
+        if self.reasons[row.name]:
+            return []
+        for seed in self.experiment.seeds:
+            if (row.name, seed) not in self._errors:
+                self._look_up(row, seed)
+        return [
+            self._errors[row.name, seed]
+            for seed in self.experiment.seeds
+            if (row.name, seed) in self._errors
+        ]
+
+    def _look_up(self, row, seed):
+        from trainers.experiments.cells import error_of
+
+        wanted = self.cells_of(row, seed)
+        records = [self.cells.find(cell) for cell in wanted]
+        if None in records:
+            return
+        found = [record["validation_error"] for record in records]
+        if None in found:
+            # Of two directions that are averaged one may have diverged.
+            error = None
+        elif len(found) == 1:
+            (error,) = found
+        else:
+            each = [self.cells.probabilities(record) for record in records]
+            error = error_of(wanted[0].task, np.mean(each, axis=0))
+        self._errors[row.name, seed] = error
+
+    def _too_few_epochs(self, row):
+        """Says why a row cannot be trained in its epochs; `""` if it can."""
+        from ulmfit_tf import training
+
+        for cell in self.cells_of(row, 0):
+            try:
+                training.unfreezing_stages(
+                    cell.recipe.unfreezing,
+                    cell.task.architecture.num_layers + 2,
+                    cell.recipe.epochs,
+                )
+            except ValueError as error:
+                return f"not run: row `{row.name}`: {error}"
+        return ""
+
+    def write(self):
+        """Writes the table of what there is; returns the figures."""
+        from trainers.experiments import tables
+
+        experiment, reasons = self.experiment, self.reasons
+        dataset = experiment.settings["dataset"]
+        table = [
+            {
+                "table": row.table,
+                "row": row.name,
+                "title": row.title,
+                "paper": row.paper_error(dataset),
+                **tables.summary(self.errors(row)),
+                **({"errors": reasons[row.name]} if reasons[row.name] else {}),
+            }
+            for row in self.rows
+        ]
+        validation_texts = experiment.task(0)[0].validation_texts
+        tables.write_table(
+            experiment.directory / "ablation",
+            f"{experiment.name}: what each part of the method does",
+            {
+                "table": "table",
+                "row": "row",
+                "title": "what",
+                "paper": "paper",
+                **tables.SUMMARY_COLUMNS,
+            },
+            table,
+            [
+                _NOTES[0].format(len(validation_texts)),
+                *_NOTES[1:],
+                VALIDATION_NOTE,
+                scratch_note(experiment),
+                *task_notes(experiment),
+            ],
+        )
+        return {
+            "dataset": dataset,
+            "rows": {row["row"]: row.get("mean") for row in table},
+            "run_dir": str(experiment.directory),
+            "table": str(experiment.directory / "ablation.md"),
+        }
 
 
 def _rows(selected):
@@ -136,93 +277,6 @@ def _missing_directions(settings):
                 f"not run: `{names}` has no {direction} language model"
             )
     return reasons
-
-
-def _cells_of(experiment, row, seed):
-    from trainers.experiments.cells import Cell
-
-    cells = []
-    for direction in row.directions:
-        task, recipe = experiment.task(seed, direction, not row.pretrained)
-        recipe = row.recipe(with_language_model_pinned(recipe))
-        options = experiment.options(seed, direction)
-        cells.append(Cell(task, recipe, options))
-    return cells
-
-
-def _too_few_epochs(experiment, row):
-    """Says why a row cannot be trained in its epochs; `""` if it can."""
-    from ulmfit_tf import training
-
-    for cell in _cells_of(experiment, row, 0):
-        try:
-            training.unfreezing_stages(
-                cell.recipe.unfreezing,
-                cell.task.architecture.num_layers + 2,
-                cell.recipe.epochs,
-            )
-        except ValueError as error:
-            return f"not run: row `{row.name}`: {error}"
-    return ""
-
-
-def _error(experiment, cells, row, seed):
-    """Trains a row with a seed; returns its error in per cent.
-
-    Or `None`, where training diverged.
-    """
-    from trainers.experiments.cells import error_of
-
-    wanted = _cells_of(experiment, row, seed)
-    records = [cells.measure(cell) for cell in wanted]
-    errors = [record["validation_error"] for record in records]
-    if len(errors) == 1 or None in errors:
-        # Of two directions that are averaged one may have diverged.
-        return None if None in errors else errors[0]
-    mean = np.mean([cells.probabilities(record) for record in records], axis=0)
-    return error_of(wanted[0].task, mean)
-
-
-def _write(experiment, rows, errors, reasons):
-    from trainers.experiments import tables
-
-    dataset = experiment.settings["dataset"]
-    table = [
-        {
-            "table": row.table,
-            "row": row.name,
-            "title": row.title,
-            "paper": row.paper_error(dataset),
-            **tables.summary(errors[row.name]),
-            **({"errors": reasons[row.name]} if reasons[row.name] else {}),
-        }
-        for row in rows
-    ]
-    tables.write_table(
-        experiment.directory / "ablation",
-        f"{experiment.name}: what each part of the method does",
-        {
-            "table": "table",
-            "row": "row",
-            "title": "what",
-            "paper": "paper",
-            **tables.SUMMARY_COLUMNS,
-        },
-        table,
-        [
-            _NOTES[0].format(len(experiment.task(0)[0].validation_texts)),
-            *_NOTES[1:],
-            VALIDATION_NOTE,
-            scratch_note(experiment),
-            *task_notes(experiment),
-        ],
-    )
-    return {
-        "dataset": dataset,
-        "rows": {row["row"]: row.get("mean") for row in table},
-        "run_dir": str(experiment.directory),
-        "table": str(experiment.directory / "ablation.md"),
-    }
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ How many texts each cell is measured on is `--validation-fraction` of them.
 import dataclasses
 import hashlib
 import logging
-import time
 
 import numpy as np
 
@@ -70,27 +69,29 @@ def parse_arguments(argv):
 
 def main(argv):
     """Trains what is missing; writes table and plot after each seed."""
-    started = time.monotonic()
     arguments = parse_arguments(argv)
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     curve = _LearningCurve(experiment)
     experiment.open(data=curve.fingerprint, recipe=curve.recipe_facts)
-    cells = [
-        (method, size, seed)
+    from trainers.experiments.sharing import shared_out
+
+    jobs = {
+        f"{method}-{size}-{seed}": (method, size, seed)
         for seed in experiment.seeds
         for size in sorted({*curve.sizes, *curve.scratch_sizes})
         for method in curve.methods
         if size in curve.sizes_of(method)
-    ]
-    for number, (method, size, seed) in enumerate(cells, start=1):
+    }
+    shared = shared_out(experiment.directory / "locks", jobs)
+    for number, (method, size, seed) in enumerate(shared, start=1):
         _log.info(
             "cell %d of %d: %s, %d labels, seed %d",
-            *(number, len(cells), method, size, seed),
+            *(number, len(jobs), method, size, seed),
         )
         curve.measure(method, size, seed)
-        figures = curve.write()
+        curve.write()
     figures = curve.write()
-    figures["seconds"] = round(time.monotonic() - started, 1)
+    figures["seconds"] = curve.cells.seconds()
     command_line.write_json(experiment.directory / "metrics.json", figures)
     return figures
 
@@ -122,7 +123,7 @@ class _LearningCurve:
                 f"`--unlabelled-limit` must be at least 0. Received: {limit}."
             )
         self.limit = limit
-        self.errors = {}
+        self._measured = {}
         recipe = self._recipe("supervised")
         if any(
             self._recipe(method).early_stopping
@@ -169,6 +170,16 @@ class _LearningCurve:
             digest.update(np.asarray(labels, "int32").tobytes())
         return digest.hexdigest()
 
+    @property
+    def errors(self):
+        """Dict from methods and sizes to errors in per cent, by seed."""
+        errors = {}
+        for (method, size, _), error in sorted(
+            self._measured.items(), key=lambda item: item[0][2]
+        ):
+            errors.setdefault((method, size), []).append(error)
+        return errors
+
     def measure(self, method, size, seed):
         """Trains and measures a cell, unless it was done before."""
         record = (
@@ -176,8 +187,7 @@ class _LearningCurve:
             if method == _LINEAR
             else self.cells.measure(self._cell(method, size, seed))
         )
-        errors = self.errors.setdefault((method, size), [])
-        errors.append(record["validation_error"])
+        self._measured[method, size, seed] = record["validation_error"]
 
     def _linear(self, size, seed):
         from trainers.experiments.cells import digest

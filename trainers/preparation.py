@@ -1,6 +1,7 @@
 """Everything of a run that can fail for a user's mistake, before it begins."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from trainers.command_line import UserError
 from trainers.task_text import task_tokenizer
+from trainers.words_in_use import WordsInUse
 from ulmfit_tf import data, models, pretrained, text, training
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
 from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
@@ -44,6 +46,13 @@ class Task:
     train: TokenizedCorpus
     validation: TokenizedCorpus
     fingerprint: str
+
+    @functools.cached_property
+    def words_in_use(self):
+        """`WordsInUse` of the texts to train and to validate on."""
+        return WordsInUse(
+            (self.train, self.validation), len(self.tokenizer.vocabulary)
+        )
 
 
 def prepare_task(dataset, recipe, settings):

@@ -195,6 +195,10 @@ TASK_FIELDS = (
 )
 
 
+# What follows the size of a pretrained model, unless it is given.
+MODEL_FIELDS = ("language_model_dropout", "encoder_dropout")
+
+
 def recipe_for(dataset, overrides, pretrained=True):
     """Returns a data set's recipe with single fields replaced.
 
@@ -230,6 +234,8 @@ def described_defaults():
             others.append(
                 f"{FROM_SCRATCH[field.name]} without a pretrained model"
             )
+        if field.name in MODEL_FIELDS:
+            others.append("less for a pretrained model below the paper's size")
         described[field.name] = ", ".join([str(default), *others])
     return described
 
@@ -247,7 +253,7 @@ def fitted_to_model(recipe, given, architecture):
     multiplier = dropout_for(architecture)
     changes = {
         name: multiplier
-        for name in ("language_model_dropout", "encoder_dropout")
+        for name in MODEL_FIELDS
         if name not in given and multiplier < getattr(recipe, name)
     }
     for name in changes:

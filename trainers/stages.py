@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from trainers.classifier_stage import train_classifier
+from trainers.classifier_stage import new_classifier, train_classifier
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import train_language_model
 from trainers.task_text import weights_for
@@ -46,7 +46,7 @@ def fine_tune_language_model(task, recipe, directory, options):
 def fine_tune_classifier(
     task, recipe, encoder, directory, options, model=None, validate=True
 ):
-    """Runs stage three on a task's labelled texts.
+    """Runs stage three on a task's labelled texts and the words in them.
 
     Args:
         task: `Task`.
@@ -54,24 +54,40 @@ def fine_tune_classifier(
         encoder: Dict of arrays of stage two, or `None`.
         directory: Folder for the training state and TensorBoard logs.
         options: `RunOptions`.
-        model: Optional, what `new_classifier` returned for these arguments.
+        model: Optional, what `untrained_classifier` returned for these
+            arguments.
         validate: Bool, whether to measure the validation split each epoch.
 
     Returns:
-        `(weights, records)`, see `train_classifier`.
+        `(weights, records)`, see `train_classifier`; the weights have a row
+        for every word of the task's vocabulary.
     """
-    return train_classifier(
+    words = task.words_in_use
+    validation = words.renumbered(task.validation), task.validation_labels
+    weights, records = train_classifier(
         task.architecture,
-        len(task.tokenizer.vocabulary),
+        len(words),
         len(task.dataset.classes),
         task.dataset.task_type,
-        encoder,
-        (task.train, task.dataset.train_labels),
-        (task.validation, task.validation_labels) if validate else None,
+        None if encoder is None else words.narrowed(encoder),
+        (words.renumbered(task.train), task.dataset.train_labels),
+        validation if validate else None,
         recipe,
         directory,
         options,
         model,
+    )
+    return words.widened(weights, encoder), records
+
+
+def untrained_classifier(task, recipe, options):
+    """Returns the model that `fine_tune_classifier` trains."""
+    return new_classifier(
+        task.architecture,
+        len(task.words_in_use),
+        len(task.dataset.classes),
+        recipe,
+        options,
     )
 
 

@@ -91,6 +91,16 @@ class Command:
         )
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The working folder of a module that asks for it, its cache within."""
+    folder = tmp_path_factory.mktemp("folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.chdir(folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def classifier_command(tmp_path_factory):
     return Command("trainers.classifier", tmp_path_factory.mktemp("cache"))

@@ -152,8 +152,11 @@ def test_an_ablation_tells_of_rows_it_cannot_train_and_takes_more_seeds(
     ablation.main(["--resume", output, *more])
     after = (tmp_path / "run" / "cells.jsonl").read_text().splitlines()
     assert after[:2] == before and len(after) == 3
-    (row,) = _rows(tmp_path / "run/ablation.csv")
-    assert row["seeds"] == "2"
+    # Those of before stay in the table.
+    table = {row["row"]: row for row in _rows(tmp_path / "run/ablation.csv")}
+    assert set(table) == set(rows.split(","))
+    assert table["from-scratch"]["seeds"] == "2"
+    assert table["full+discr"]["seeds"] == "1"
 
 
 @pytest.mark.slow

@@ -22,17 +22,9 @@ _FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder")
+@pytest.fixture(scope="module", autouse=True)
+def texts(folder):
     (folder / "texts.txt").write_text("\n".join(_DOCUMENTS))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(folder, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    monkeypatch.chdir(folder)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +36,8 @@ def arguments():
 
 
 @pytest.fixture(scope="module")
-def run(folder, arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.chdir(folder)
-        language_model.main(arguments)
+def run(folder, texts, arguments):
+    language_model.main(arguments)
     return folder / "run"
 
 

@@ -24,6 +24,7 @@ from trainers.stages import (
     fine_tune_language_model,
     starting_weights,
     trained_classifier,
+    untrained_classifier,
 )
 from ulmfit_tf import models, pretrained, text
 from ulmfit_tf.data.chunks import DocumentBatches
@@ -102,13 +103,7 @@ def classify(task, recipe, folder, direction="forward", **changes):
 
 def first_classifier(task, recipe):
     """Weights before training, for they are the same for a seed."""
-    model = new_classifier(
-        task.architecture,
-        len(task.tokenizer.vocabulary),
-        len(task.dataset.classes),
-        recipe,
-        options(),
-    )
+    model = untrained_classifier(task, recipe, options())
     return models.get_weights(models.classifier_weights(model))
 
 
@@ -149,6 +144,25 @@ def test_stage_three_begins_at_what_stage_two_gave(task, tmp_path):
     assert {"embedding", "lstm_1/kernel", "lstm_2/bias"} <= shared
     for name in shared:
         np.testing.assert_array_equal(weights[name], encoder[name])
+
+
+def test_only_words_of_its_texts_are_trained(task, tmp_path):
+    recipe = dataclasses.replace(ONE_STEP, learning_rate=0.1)
+    few = {
+        "train": task.train.select(range(8)),
+        "dataset": dataclasses.replace(
+            task.dataset,
+            train_texts=task.dataset.train_texts[:8],
+            train_labels=task.dataset.train_labels[:8],
+        ),
+    }
+    weights, _ = classify(task, recipe, tmp_path, **few)
+    before = starting_weights(task, "forward")["embedding"]
+    moved = np.flatnonzero((weights["embedding"] != before).any(axis=1))
+    trained = set(few["train"].token_ids)
+    assert trained <= set(moved)
+    assert set(moved) <= trained | set(task.validation.token_ids)
+    assert len(moved) < len(before)
 
 
 def test_validation_is_what_the_classifier_answers(task, tmp_path):

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import pathlib
-import time
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from trainers.experiments.validation import validation_error
 from trainers.locks import locked
 from trainers.preparation import Task
 from trainers.recipes import Recipe
+from trainers.run_clock import RunClock
 from trainers.run_options import RunOptions
 from trainers.stages import (
     fine_tune_classifier,
@@ -114,8 +114,8 @@ class Cells:
 
         Returns:
             Dict with `validation_error` in per cent, or `None` where training
-            diverged, `seconds` of training (that of a stage two that other
-            cells share counts in the first) and what the cell was.
+            diverged, `seconds` of stage three, `language_model_seconds` of
+            stage two, which other cells may share, and what the cell was.
         """
         with locked(self.directory / "locks" / cell.key):
             record = self.ledger.find(cell.key)
@@ -124,6 +124,21 @@ class Cells:
                 self.ledger.append(record)
             _remove_states(self._stage(cell.key))
         return record
+
+    def find(self, cell):
+        """Returns a cell's record, or `None` if it was not measured yet."""
+        return self.ledger.find(cell.key)
+
+    def seconds(self):
+        """Returns the seconds of all training so far, of all processes."""
+        records = self.ledger.records().values()
+        # Ledgers of earlier releases lack those of stage two.
+        language_models = {
+            record["language_model"]: record.get("language_model_seconds", 0.0)
+            for record in records
+        }
+        stages = [record["seconds"] for record in records]
+        return round(sum(stages) + sum(language_models.values()), 1)
 
     def probabilities(self, record):
         """Returns the validation split's, float32 `(texts, classes)`."""
@@ -137,9 +152,12 @@ class Cells:
         return self.directory / "probabilities" / f"{key}.npy"
 
     def _train(self, cell, model):
-        started = time.monotonic()
+        seconds = {"seconds": 0.0, "language_model_seconds": 0.0}
         try:
-            result = {"validation_error": self._error(cell, model)}
+            encoder, seconds["language_model_seconds"] = self._encoder(cell)
+            with RunClock(self._stage(cell.key)) as clock:
+                result = {"validation_error": self._error(cell, encoder, model)}
+                seconds["seconds"] = clock.seconds()
         except FloatingPointError as error:
             # That a recipe diverges is a result as well.
             _log.warning("diverged: %s", error)
@@ -151,17 +169,16 @@ class Cells:
         return {
             "key": cell.key,
             **result,
-            "seconds": round(time.monotonic() - started, 1),
+            **seconds,
             "seed": cell.options.seed,
             "direction": cell.options.direction,
             "language_model": cell.language_model_key,
             "recipe": dataclasses.asdict(cell.recipe),
         }
 
-    def _error(self, cell, model):
-        """Trains a cell, keeps its probabilities and returns its error."""
+    def _error(self, cell, encoder, model):
+        """Trains stage three, keeps probabilities and returns the error."""
         task, recipe, options = cell.task, cell.recipe, cell.options
-        encoder = self._encoder(cell)
         weights, _ = fine_tune_classifier(
             task,
             recipe,
@@ -183,22 +200,25 @@ class Cells:
         return error_of(task, probabilities)
 
     def _encoder(self, cell):
-        """The weights that stage three starts from."""
+        """The weights that stage three starts from, and their seconds."""
         key = cell.language_model_key
         if key is None:
-            return starting_weights(cell.task, cell.options.direction)
+            return starting_weights(cell.task, cell.options.direction), 0.0
         path = self.directory / "language_models" / f"{key}.npz"
         with locked(self.directory / "locks" / key):
+            clock = RunClock(self._stage(key))
             if not path.exists():
-                weights, _ = fine_tune_language_model(
-                    cell.task, cell.recipe, self._stage(key), cell.options
-                )
+                with clock:
+                    weights, _ = fine_tune_language_model(
+                        cell.task, cell.recipe, self._stage(key), cell.options
+                    )
                 _write(path, lambda file: np.savez(file, **weights))
             else:
                 _log.info("stage two: done before")
             _remove_states(self._stage(key))
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            weights = {name: file[name] for name in file.files}
+        return weights, RunClock(self._stage(key)).seconds()
 
 
 def error_of(task, probabilities):

@@ -107,6 +107,8 @@ class Experiment:
         self.command = command
         self.is_new = arguments.resume is None
         given = vars(arguments)
+        # The settings in the folder, before flags changed any.
+        self.stored = {}
         if self.is_new:
             overrides = recipe_overrides(arguments)
             self.settings = {
@@ -125,6 +127,7 @@ class Experiment:
             self.directory, self.settings = command_line.open_run(
                 command, None, arguments.resume, None
             )
+            self.stored = dict(self.settings)
             named = {word.split("=")[0] for word in argv}
             for flag in named & set(extendable):
                 field = flag[2:].replace("-", "_")

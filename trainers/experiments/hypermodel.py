@@ -7,9 +7,9 @@ import keras_tuner
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from trainers.classifier_stage import new_classifier
 from trainers.experiments import space
 from trainers.experiments.cells import Cell
+from trainers.stages import untrained_classifier
 
 _log = logging.getLogger("trainers")
 # What the oracle is told of a seed that diverged, in per cent: a failed trial
@@ -56,13 +56,7 @@ class RecipeHyperModel(keras_tuner.HyperModel):
     def build(self, hp):
         recipe = self.recipe(hp)
         task, _ = self.tasks(self.seed)
-        return new_classifier(
-            task.architecture,
-            len(task.tokenizer.vocabulary),
-            len(task.dataset.classes),
-            recipe,
-            self.options(self.seed),
-        )
+        return untrained_classifier(task, recipe, self.options(self.seed))
 
     def fit(self, hp, model, *args, **kwargs):
         task, _ = self.tasks(self.seed)

@@ -42,7 +42,9 @@ TUNABLE = {
     "learning_rate": Interval(1e-3, 3e-2, "log"),
     "language_model_rate": Interval(4e-4, 1.2e-2, "log"),
     "dropout": Interval(0.2, 1.6),
-    "language_model_dropout": Interval(0.2, 1.6),
+    # From below what a small model gets (`dropout_for`).
+    "encoder_dropout": Interval(0.05, 1.0, "log"),
+    "language_model_dropout": Interval(0.05, 1.6, "log"),
     "cut_frac": Interval(0.02, 0.5, "log"),
     "ratio": Interval(2.0, 128.0, "log"),
     # The paper's unfreezing takes four epochs to reach the lowest layer.

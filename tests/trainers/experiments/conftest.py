@@ -2,8 +2,8 @@
 
 import pytest
 
-from trainers.classifier_stage import new_classifier
 from trainers.experiments import cells
+from trainers.stages import untrained_classifier
 from ulmfit_tf import models, pretrained, text
 
 
@@ -23,14 +23,9 @@ def fast_stages(monkeypatch):
             if diverges(recipe, options.seed):
                 raise FloatingPointError("not finite")
             if model is None:
-                model = new_classifier(
-                    task.architecture,
-                    len(task.tokenizer.vocabulary),
-                    len(task.dataset.classes),
-                    recipe,
-                    options,
-                )
-            return models.get_weights(models.classifier_weights(model)), []
+                model = untrained_classifier(task, recipe, options)
+            weights = models.get_weights(models.classifier_weights(model))
+            return task.words_in_use.widened(weights, encoder or None), []
 
         monkeypatch.setattr(
             cells, "fine_tune_language_model", lambda *_: ({}, [])

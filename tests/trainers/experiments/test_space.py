@@ -28,8 +28,15 @@ def test_a_grid_of_several_fields_is_their_product():
     assert points[0] == {"decay_factor": 2.6, "unfreezing": "paper"}
 
 
-def test_every_field_is_one_of_the_recipes_and_samples_are_valid():
-    recipe = Recipe()
+@pytest.mark.parametrize("dropout", [1.0, 0.23])
+def test_every_field_is_one_of_the_recipes_and_samples_are_valid(dropout):
+    # As they are with `compact`, and with a model of the paper's size.
+    recipe = Recipe(encoder_dropout=dropout, language_model_dropout=dropout)
+    for name, field in space.TUNABLE.items():
+        if isinstance(field, space.Interval):
+            assert field.low <= getattr(recipe, name) <= field.high or (
+                name == "language_model_decay_factor"
+            )
     point = space.defaults(list(space.TUNABLE), recipe)
     hp = keras_tuner.HyperParameters()
     assert space.declare(hp, point) == pytest.approx(point)

@@ -1,0 +1,70 @@
+import multiprocessing
+import os
+import time
+
+from trainers.experiments.sharing import shared_out
+from trainers.locks import locked
+
+
+def test_jobs_come_in_their_order(tmp_path):
+    jobs = {"a": 1, "b": 2, "c": 3}
+    assert list(shared_out(tmp_path, jobs)) == [1, 2, 3]
+
+
+def test_what_another_is_at_comes_last(tmp_path):
+    jobs = {"a": 1, "b": 2, "c": 3}
+    done = []
+    with locked(tmp_path / "a"):
+        for job in shared_out(tmp_path, jobs):
+            done.append(job)
+            if len(done) == 2:
+                break
+    assert done == [2, 3]
+
+
+def _work(folder, log, names):
+    for name in shared_out(folder, names):
+        if not (folder / f"{name}.done").exists():
+            with open(log, "a") as file:
+                file.write(f"{name} {os.getpid()}\n")
+            time.sleep(0.2)
+            (folder / f"{name}.done").touch()
+
+
+def test_two_processes_do_each_job_once_and_share_the_work(tmp_path):
+    names = {str(number): str(number) for number in range(8)}
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    workers = [
+        context.Process(target=_work, args=(tmp_path, log, names))
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert sorted(name for name, _ in lines) == sorted(names)
+    by_worker = {pid: [n for n, p in lines if p == pid] for _, pid in lines}
+    assert len(by_worker) == 2
+    assert min(len(mine) for mine in by_worker.values()) >= 2
+
+
+def test_what_a_killed_process_was_at_is_done_by_the_other(tmp_path):
+    log = tmp_path / "log"
+    names = {"0": "0", "1": "1"}
+    context = multiprocessing.get_context("fork")
+
+    def die():
+        for _ in shared_out(tmp_path, names):
+            os._exit(1)
+
+    worker = context.Process(target=die)
+    worker.start()
+    worker.join(30)
+    _work(tmp_path, log, names)
+    assert [line.split()[0] for line in log.read_text().splitlines()] == [
+        "0",
+        "1",
+    ]
