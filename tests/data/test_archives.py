@@ -51,6 +51,29 @@ def test_large_headers_are_not_read(write, kind):
     assert peak < 4 * MEBIBYTE
 
 
+def test_a_member_larger_than_any_disk_is_damage(write):
+    path = write("a.tar", header(tarfile.REGTYPE, 2**70) + bytes(1024))
+    error, _ = read_with_peak(path)
+    assert "a member of 1,180,591,620,717,411,303,424 bytes" in str(error)
+
+
+def test_attributes_of_all_members_do_not_add_up(write):
+    def part(number):
+        text = f"comment{number}={'x' * 60_000}\n"
+        length = len(text) + len(str(len(text) + 6)) + 1
+        content = f"{length} {text}".encode()
+        return (
+            header(tarfile.XGLTYPE, len(content))
+            + content.ljust(-(-len(content) // 512) * 512, b"\0")
+            + header(tarfile.REGTYPE, 0, name=f"{number}.txt")
+        )
+
+    path = write("a.tar", b"".join(map(part, range(200))) + bytes(1024))
+    names, peak = read_with_peak(path)
+    assert len(names) == 200
+    assert peak < 4 * MEBIBYTE
+
+
 def test_headers_upon_headers_are_damage(write):
     part = header(tarfile.GNUTYPE_LONGNAME, 2) + b"a\0".ljust(512, b"\0")
     path = write("a.tar", part * 2000)

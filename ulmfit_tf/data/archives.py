@@ -9,8 +9,12 @@ from typing import IO
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import open_binary
 
-# Of a member's long name and other attributes, which `tarfile` reads whole.
-_LARGEST_HEADER = 1 << 20
+# Of a member's long name and other attributes, which `tarfile` reads whole and
+# as many of them as Python may recurse.
+_LARGEST_HEADER = 1 << 16
+# Beyond any file there is: to the end of one that claims more, `tarfile` would
+# read for ever.
+_LARGEST_MEMBER = 1 << 50
 _HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -26,6 +30,8 @@ class _Member(tarfile.TarInfo):
     def _proc_member(self, archive):
         if self.type in _HEADERS and self.size > _LARGEST_HEADER:
             raise tarfile.ReadError(f"a header of {self.size:,} bytes")
+        if self.size > _LARGEST_MEMBER:
+            raise tarfile.ReadError(f"a member of {self.size:,} bytes")
         return super()._proc_member(archive)
 
     def _refuse_sparse(self, *_):
@@ -70,6 +76,8 @@ def read_members(
             while (member := archive.next()) is not None:
                 # Which `tarfile` would keep, however many there are.
                 archive.members.clear()  # type: ignore[attr-defined]
+                # Attributes of all that follows, which matter to none here.
+                archive.pax_headers.clear()
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise DataError(
