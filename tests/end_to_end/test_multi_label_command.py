@@ -105,6 +105,23 @@ def test_the_exported_model_joins_the_labels(figures):
     assert metrics.f1_score(*flags, average="micro") > 0.7
 
 
+def test_thresholds_lie_between_answers_on_the_validation_split(figures):
+    """On the test split's answers they would lie elsewhere."""
+    run_dir = pathlib.Path(figures["run_dir"])
+    stored = pretrained.TrainedClassifier.from_preset(run_dir / "classifier")
+
+    def lie_between_answers(split):
+        file = run_dir / "forward" / f"{split}_probabilities.npz"
+        with np.load(file) as content:
+            answers = np.sort(content["probabilities"], axis=0)
+        middles = (answers[1:] + answers[:-1]) / 2
+        thresholds = np.array(stored.decision.thresholds, "float32")
+        return (middles == thresholds).any(axis=0)
+
+    assert lie_between_answers("validation").all()
+    assert not lie_between_answers("test").any()
+
+
 def test_the_run_folder_has_a_report_and_the_words(figures):
     run_dir = pathlib.Path(figures["run_dir"])
     report = (run_dir / "report.html").read_text()

@@ -239,6 +239,16 @@ def test_several_labels_a_text_have_figures_of_their_own(label_sets):
     assert "over all texts and classes of the test split" in shown
 
 
+def test_calibration_is_drawn_over_what_it_is_of(label_sets, tested):
+    for report, names, others in (
+        (label_sets, ("texts with the label", "probability"), "accuracy"),
+        (tested, ("accuracy", "confidence"), "texts with the label"),
+    ):
+        page = report.read_text()
+        assert all(f">{name}</text>" in page for name in names)
+        assert f">{others}</text>" not in page
+
+
 def test_two_classes_have_figures_of_the_second(tmp_path):
     path = _write(tmp_path / "report.html", 2, True, ["forward"])
     shown = _Page(path).text

@@ -305,6 +305,8 @@ def task_notes(experiment):
     notes = list(experiment.data_notes)
     if experiment.settings["multi_label"]:
         notes.append(THRESHOLDS_NOTE)
+    if experiment.recipe().early_stopping:
+        notes.append(_EARLY_STOPPING_NOTE)
     return notes
 
 
@@ -313,6 +315,12 @@ VALIDATION_NOTE = (
     "The vocabulary and the language model of stage two have read the "
     "validation texts, without their labels, as they have all other texts of "
     "the task; stage three has not."
+)
+
+
+_EARLY_STOPPING_NOTE = (
+    "With `--early-stopping` the epoch of the lowest loss on these validation "
+    "texts is taken: their errors flatter."
 )
 
 

@@ -134,7 +134,16 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
 
 
 def reliability(calibration: Calibration, is_multi_label: bool) -> Markup:
-    """Plots accuracy by confidence, and how many answers each bin has."""
+    """Plots accuracy by confidence, and how many answers each bin has.
+
+    Of several labels each is an answer of its own: the share of the texts that
+    have it, by its probability.
+    """
+    accuracy, confidence, answers = (
+        ("texts with the label", "probability", "texts x labels")
+        if is_multi_label
+        else ("accuracy", "confidence", "texts")
+    )
     filled = np.flatnonzero(calibration.texts)
     shares = [
         Share(int(calibration.hits[i]), int(calibration.texts[i]))
@@ -154,7 +163,7 @@ def reliability(calibration: Calibration, is_multi_label: bool) -> Markup:
             color=_SERIES[0],
             elinewidth=1,
         )
-        upper.set_ylabel("accuracy")
+        upper.set_ylabel(accuracy)
         upper.set_ylim(-0.02, 1.02)
         upper.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         lower.bar(
@@ -165,13 +174,12 @@ def reliability(calibration: Calibration, is_multi_label: bool) -> Markup:
             color=_SERIES[0],
             alpha=0.6,
         )
-        # Of several labels each is an answer of its own.
-        lower.set_ylabel("texts x labels" if is_multi_label else "texts")
+        lower.set_ylabel(answers)
         lower.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         lower.set_xlim(-0.02, 1.02)
         lower.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-        lower.set_xlabel("confidence")
-        return _inline(figure, "Accuracy by confidence")
+        lower.set_xlabel(confidence)
+        return _inline(figure, f"{accuracy} by {confidence}".capitalize())
 
 
 def _logarithmic(axes):

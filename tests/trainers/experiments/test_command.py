@@ -141,6 +141,12 @@ def test_what_is_to_know_of_the_data_stands_below_the_table(tmp_path):
     assert task_notes(experiment) == [note]
 
 
+def test_that_the_best_epoch_was_taken_stands_below_the_table(tmp_path):
+    experiment = _experiment(tmp_path, "--early-stopping", "2")
+    (note,) = task_notes(experiment)
+    assert "--early-stopping" in note and "flatter" in note
+
+
 def test_the_baseline_takes_a_recipe_of_its_own(tmp_path):
     file = tmp_path / "scratch.json"
     file.write_text('{"learning_rate": 0.003}')
