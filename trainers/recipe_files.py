@@ -7,13 +7,7 @@ import pathlib
 
 from trainers.command_line import UserError, write_json
 from trainers.recipe_flags import add_field_flags
-from trainers.recipes import (
-    CHOICES,
-    MODEL_FIELDS,
-    Recipe,
-    described_defaults,
-    recipe_for,
-)
+from trainers.recipes import CHOICES, Recipe, described_defaults, recipe_for
 
 
 def add_recipe_flags(parser):
@@ -32,8 +26,7 @@ def recipe_overrides(arguments):
     """Returns the fields that a file or flags give; flags win.
 
     A file with all fields, as sweeps once wrote them, gives those that differ
-    from the data set's recipe: the others were nobody's choice. Dropouts it
-    gives in any case, for they did not follow the model's size then.
+    from the data set's recipe: the others were nobody's choice.
 
     Args:
         arguments: Namespace of a parser with `add_recipe_flags` and the flags
@@ -63,11 +56,7 @@ def given_by_file(path, dataset, pretrained, flag="--recipe"):
     given = read_recipe(path, flag)
     if given.keys() == {field.name for field in dataclasses.fields(Recipe)}:
         usual = recipe_for(dataset, {}, pretrained)
-        given = {
-            k: v
-            for k, v in given.items()
-            if k in MODEL_FIELDS or v != getattr(usual, k)
-        }
+        given = {k: v for k, v in given.items() if v != getattr(usual, k)}
     return given
 
 

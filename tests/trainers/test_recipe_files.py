@@ -36,20 +36,6 @@ def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
     assert recipe_overrides(parser.parse_args([])) == {}
 
 
-def test_a_file_with_all_fields_gives_its_dropouts_and_what_differs(tmp_path):
-    file = tmp_path / "all.json"
-    write_recipe(file, dataclasses.asdict(Recipe(decay_factor=1.7)))
-    parser = argparse.ArgumentParser()
-    parser.set_defaults(dataset="trec6", pretrained=["compact"])
-    add_recipe_flags(parser)
-    given = recipe_overrides(parser.parse_args(["--recipe", str(file)]))
-    assert given == {
-        "decay_factor": 1.7,
-        "encoder_dropout": 1.0,
-        "language_model_dropout": 1.0,
-    }
-
-
 def test_help_says_of_each_flag_what_it_does():
     parser = argparse.ArgumentParser()
     add_recipe_flags(parser)

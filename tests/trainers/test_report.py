@@ -240,13 +240,20 @@ def test_several_labels_a_text_have_figures_of_their_own(label_sets):
 
 
 def test_calibration_is_drawn_over_what_it_is_of(label_sets, tested):
-    for report, names, others in (
-        (label_sets, ("texts with the label", "probability"), "accuracy"),
-        (tested, ("accuracy", "confidence"), "texts with the label"),
-    ):
+    def drawn(report):
         page = report.read_text()
-        assert all(f">{name}</text>" in page for name in names)
-        assert f">{others}</text>" not in page
+        return page[page.index("<h2>Calibration") : page.index("<h2>Texts of")]
+
+    for section, names, others in (
+        (
+            drawn(label_sets),
+            ("texts with the label", "probability"),
+            "accuracy",
+        ),
+        (drawn(tested), ("accuracy", "confidence"), "texts with the label"),
+    ):
+        assert all(f">{name}</text>" in section for name in names)
+        assert f">{others}</text>" not in section
 
 
 def test_two_classes_have_figures_of_the_second(tmp_path):

@@ -143,6 +143,7 @@ def test_what_is_to_know_of_the_data_stands_below_the_table(tmp_path):
 
 def test_that_the_best_epoch_was_taken_stands_below_the_table(tmp_path):
     experiment = _experiment(tmp_path, "--early-stopping", "2")
+    experiment.dataset = lambda: types.SimpleNamespace(notes=())
     (note,) = task_notes(experiment)
     assert "--early-stopping" in note and "flatter" in note
 
