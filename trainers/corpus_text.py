@@ -61,7 +61,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
         A `CorpusText`.
 
     Raises:
-        DataError: If the corpus cannot be read.
+        DataError: If the corpus cannot be read, or changes meanwhile.
         UserError: If there is too little text, or it is not what the run was
             started with.
     """
@@ -77,12 +77,15 @@ def prepare_corpus(settings, recipe, pretrained, directory):
             for index, document in enumerate(every)
             if _is_held_out(index, fraction) == held_out
         )
-        return _counted(chosen, purpose)
+        yield from _counted(chosen, purpose)
+        # Before what was read is kept under the name of what was there.
+        _check_untouched(files, times)
 
     # As it was written, since 0.1 is no binary number.
     fraction = fractions.Fraction(str(settings.validation_fraction))
     # Before hours may go by.
     check_writable(default_cache_dir() / "corpora")
+    times = _times(files)
     facts = {
         "files": data.fingerprint(files),
         "rules": text.RULES_VERSION,
@@ -153,6 +156,32 @@ def _is_held_out(index, fraction):
     return math.floor((index + 1) * fraction) > math.floor(index * fraction)
 
 
+def _times(files):
+    """Returns, by file, its size and when it was last written."""
+    times = {}
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError:
+            times[file] = None
+        else:
+            times[file] = stat.st_size, stat.st_mtime_ns
+    return times
+
+
+def _check_untouched(files, times):
+    """Raises `DataError` if files are no longer what `_times` saw."""
+    now = _times(files)
+    changed = [f"`{file}`" for file in files if now[file] != times[file]]
+    if changed:
+        raise DataError(
+            f"{', '.join(changed[:5])}{', ...' * (len(changed) > 5)} changed "
+            "while the corpus was read, so the text would be neither the old "
+            "nor the new one. Let the program that writes there finish, or "
+            "copy the corpus, and give the command again."
+        )
+
+
 def _check_unchanged(path, facts):
     """Keeps what a run's text is; raises `UserError` if it was another."""
     if not path.exists():
@@ -184,7 +213,15 @@ def _tokenizer(settings, recipe, pretrained, documents, directory):
     if (own / "tokenizer.json").exists():
         return text.load_tokenizer(own)
     if pretrained is not None and not settings.extend_vocabulary:
-        return pretrained.tokenizer
+        tokenizer = pretrained.tokenizer
+    else:
+        tokenizer = _learned_tokenizer(settings, recipe, pretrained, documents)
+    # Another model may lie in the pretrained one's place when it is resumed.
+    text.save_tokenizer(tokenizer, own)
+    return tokenizer
+
+
+def _learned_tokenizer(settings, recipe, pretrained, documents):
     purpose = "learning the vocabulary"
     _log.info(purpose)
     learn = (
@@ -192,18 +229,15 @@ def _tokenizer(settings, recipe, pretrained, documents, directory):
         recipe.vocabulary_size,
         recipe.min_frequency,
     )
-    if pretrained is None:
-        try:
-            tokenizer = new_tokenizer(settings.tokenizer, *learn)
-        except DataError:
-            raise
-        except ValueError as error:
-            raise UserError(f"`--vocabulary-size`: {error}") from error
-    else:
+    if pretrained is not None:
         texts, *limits = learn
-        tokenizer = task_tokenizer(texts, pretrained, *limits)
-    text.save_tokenizer(tokenizer, own)
-    return tokenizer
+        return task_tokenizer(texts, pretrained, *limits)
+    try:
+        return new_tokenizer(settings.tokenizer, *learn)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UserError(f"`--vocabulary-size`: {error}") from error
 
 
 def _digest(*parts):

@@ -15,7 +15,8 @@ class FiniteLoss(keras.callbacks.Callback):
         state: `TrainingState`, which knows the step.
         remedy: Str, what the user can do about it.
         every: Int, steps between two looks. Where steps are computed while
-            the next are prepared, a look waits for the last one.
+            the next are prepared, a look waits for the last one. Between
+            looks `TrainingState` writes nothing that is not finite.
     """
 
     def __init__(self, state, remedy, every=1):
@@ -31,7 +32,8 @@ class FiniteLoss(keras.callbacks.Callback):
         self._check("loss", logs, self.state.step + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check("val_loss", logs, self.state.step)
+        for name in ("loss", "val_loss"):
+            self._check(name, logs, self.state.step)
 
     def _check(self, name, logs, step):
         value = float((logs or {}).get(name, 0.0))

@@ -88,7 +88,7 @@ def _train(settings, directory, max_steps, clock, prepare):
     from ulmfit_tf import models, pretrained, training
 
     recipe = recipe_of(vars(settings))
-    options = RunOptions.of_run(settings, directory)
+    options = RunOptions.of_run(settings, directory, trains=not prepare)
     start = _load_pretrained(settings)
     corpus = prepare_corpus(settings, recipe, start, directory)
     architecture = (
@@ -97,9 +97,11 @@ def _train(settings, directory, max_steps, clock, prepare):
     figures = {"corpus": settings.corpus, "direction": settings.direction}
     state = directory / "training" / "training_state.npz"
     task = (architecture, corpus.tokenizer, corpus.weights, corpus.train)
+    parts = (corpus.train, corpus.validation)
     if prepare:
         from trainers.train_on_ids import write_prepared
 
+        stable_runs.check_warm_up(recipe, *parts, options)
         write_prepared(directory, architecture, corpus)
         return {**figures, "run_dir": str(directory)}
     if settings.find_learning_rate:
@@ -130,7 +132,6 @@ def _train(settings, directory, max_steps, clock, prepare):
             train_language_model,
         )
 
-        parts = (corpus.train, corpus.validation)
         if max_steps is not None:
             recipe = stable_runs.with_max_steps(
                 directory, recipe, max_steps, *parts, options

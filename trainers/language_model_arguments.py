@@ -19,6 +19,8 @@ _SEARCHES_OF = {
     "beam_size": ("beam",),
 }
 _SEARCH = ("search", *_SEARCHES_OF)
+# What `dropout_for` returns for `compact`.
+_COMPACT_DROPOUT = 0.23
 # What a text is continued with, and a model trained.
 _ALSO_OF_TRAINING = {"--pretrained", "--direction", "--seed"}
 
@@ -129,6 +131,11 @@ def _add_recipe(group):
         defaults[field.name] = str(default)
         if fine_tuning != default:
             defaults[field.name] += f", {fine_tuning} with --pretrained"
+    # It follows the model, which is not read for `--help`.
+    defaults["dropout_multiplier"] = (
+        f"{PRETRAINING.dropout_multiplier}, with --pretrained at most "
+        f"{FINE_TUNING.dropout_multiplier} and {_COMPACT_DROPOUT} for compact"
+    )
     add_field_flags(group, LanguageModelRecipe, CHOICES, defaults)
 
 

@@ -142,7 +142,8 @@ def dropout_for(architecture):
     from ulmfit_tf.models import ARCHITECTURES
 
     papers = ARCHITECTURES["paper"].lstm_weights
-    return min(1.0, round(architecture.lstm_weights / papers, 2))
+    # Two digits, not decimals: however small the model, it drops some.
+    return min(1.0, float(f"{architecture.lstm_weights / papers:.2g}"))
 
 
 FINE_TUNING = LanguageModelRecipe()

@@ -60,9 +60,10 @@ def train_language_model(
     stream, evaluation = language_model_streams(
         train_corpus, validation_corpus, recipe, options
     )
-    reports, steps_per_report = _reports(recipe, stream.steps_per_epoch)
+    steps_per_epoch = stream.steps_per_epoch
+    reports, steps_per_report = _reports(recipe, steps_per_epoch)
     total_steps = reports * steps_per_report
-    tokens = train_corpus.num_tokens / stream.steps_per_epoch
+    tokens = train_corpus.num_tokens / steps_per_epoch
     if validation_corpus is not None:
         _tell_cost(steps_per_report * tokens, validation_corpus.num_tokens)
 
@@ -118,6 +119,7 @@ def train_language_model(
         total_steps,
         batches,
         tokens_per_step=tokens,
+        unit="epoch" if steps_per_report == steps_per_epoch else "report",
     )
     callbacks.append(progress)
     if _on_tensorflow():

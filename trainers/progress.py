@@ -11,7 +11,7 @@ _log = logging.getLogger("trainers")
 
 
 class Progress(keras.callbacks.Callback):
-    """Logs a line now and then, and one at the end of each epoch.
+    """Logs a line now and then, and one at the end of each epoch of `fit`.
 
     Lines, not a bar: they read well in a terminal and in a file.
 
@@ -24,6 +24,8 @@ class Progress(keras.callbacks.Callback):
         tokens_per_step: Optional float; logs tokens a second.
         changes: Iterable of ints, the steps from which on other layers are
             trained, at another pace.
+        unit: Str, what an epoch of `fit` is called: it may be a part of one
+            of the text.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Progress(keras.callbacks.Callback):
         batches,
         tokens_per_step=None,
         changes=(),
+        unit="epoch",
     ):
         super().__init__()
         self.stage = stage
@@ -42,12 +45,15 @@ class Progress(keras.callbacks.Callback):
         self.batches = batches
         self.tokens_per_step = tokens_per_step
         self.changes = frozenset(changes)
+        self.unit = unit
         self._batch_seconds = None
 
     def on_train_begin(self, logs=None):
         self._since = self._logged_at = time.monotonic()
         # Steps whose time is known since layers were last changed.
         self._timed = None
+        # Whether an epoch's end is in that time.
+        self._with_end = False
         if self._batch_seconds is None:
             self._batch_seconds = seconds_a_batch(self.batches(self.state.step))
 
@@ -56,13 +62,13 @@ class Progress(keras.callbacks.Callback):
         # The state counts a step after this callback has seen it.
         if self._timed is None or self.state.step in self.changes:
             # The first step traces the graph: it says nothing of the rest.
-            self._since, self._timed = now, 0
+            self._since, self._timed, self._with_end = now, 0, False
         else:
             self._timed += 1
         if now - self._logged_at > _INTERVAL:
             self._logged_at = now
-            epochs = self.total_steps // self.state.steps_per_epoch
-            self._log(now, [f"epoch {self._epoch + 1} of {epochs}"], logs)
+            of = self.total_steps // self.state.steps_per_epoch
+            self._log(now, f"{self.unit} {self._epoch + 1} of {of}", logs)
 
     def on_test_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -75,7 +81,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._logged_at = time.monotonic()
-        self._log(self._logged_at, [f"epoch {epoch + 1} done"], logs)
+        self._with_end = True
+        self._log(self._logged_at, f"{self.unit} {epoch + 1} done", logs)
 
     def _log(self, now, event, logs):
         step = self.state.step
@@ -87,15 +94,17 @@ class Progress(keras.callbacks.Callback):
             # Made while the step before is computed, so hidden below 100 %.
             parts.append(f"input {100 * self._batch_seconds / pace:.1f} %")
             minutes = pace * (self.total_steps - step) / 60
-            # More layers take longer: of them there is no pace yet.
-            bound = "at least " if step < max(self.changes, default=0) else ""
+            # More layers take longer, and so does what ends an epoch, such as
+            # validation: of them there is no pace yet.
+            more = step < max(self.changes, default=0) or not self._with_end
+            bound = "at least " if more else ""
             parts.append(f"{bound}{minutes:.1f} min left")
         figures = [
             f"{name} {value:.4g}"
             for name, value in (logs or {}).items()
             if not name.startswith("learning_rate")
         ]
-        parts += [*event, *figures]
+        parts += [event, *figures]
         _log.info("%s: %s", self.stage, ", ".join(parts))
 
 

@@ -39,7 +39,7 @@ class RunOptions:
         )
 
     @classmethod
-    def of_run(cls, settings, directory):
+    def of_run(cls, settings, directory, trains=True):
         """Returns the options of a run, which are the same when it is resumed.
 
         What `auto` came to is kept in the run folder: a run must not go on in
@@ -48,12 +48,18 @@ class RunOptions:
         Args:
             settings: Namespace of the command line's settings.
             directory: Path of the run folder.
+            trains: Bool, whether the training may begin here: one that is
+                prepared takes the number format of the machine it begins on,
+                but has its devices, by which its text is divided.
 
         Raises:
             UserError: If the run was started on another number of devices.
         """
         kept = command_line.read_json(directory / "config.json")
         options = cls.from_settings(settings).as_kept(kept, directory)
+        if not trains:
+            command_line.record(directory, replicas=options.num_replicas)
+            return options
         command_line.record(directory, **options.to_keep())
         _log.info(
             "computing in %s on %d device(s)",

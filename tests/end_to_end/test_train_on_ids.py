@@ -4,13 +4,14 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from trainers import language_model, train_on_ids
+from trainers import hardware, language_model, train_on_ids
 from trainers.command_line import UserError
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -24,38 +25,41 @@ _FLAGS = (
     *("--windows", "equal", "--learning-rate", "0.01", "--sample-size", "0"),
     # What is drawn at random differs from backend to backend.
     *("--dropout-multiplier", "0", "--checkpoint-seconds", "0"),
+    # What `auto` comes to, too.
+    *("--precision", "float32"),
 )
+_AVERAGED = ("--averaging", "exponential", "--averaging-decay", "0.95")
 _WITHOUT_TENSORFLOW = """
 import runpy, sys
 for name in ("tensorflow", "tensorflow_text", "tf_keras", "tensorboard"):
     sys.modules[name] = None
 runpy.run_module("trainers.train_on_ids", run_name="__main__")
 """
+# Comes before: the process dies in the middle of the second epoch.
+_KILLED = """
+import os, signal
+from ulmfit_tf.training import resume
+save = resume.TrainingState._save
+def save_and_die(self):
+    save(self)
+    if len(self.records) == 1 and self.step % self.steps_per_epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+resume.TrainingState._save = save_and_die
+"""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder")
+@pytest.fixture(scope="module", autouse=True)
+def texts(folder):
     (folder / "texts.txt").write_text(_TEXTS)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(folder, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-    monkeypatch.chdir(folder)
 
 
 @pytest.fixture(scope="module")
-def start(folder):
+def start(folder, texts):
     """A language model to start from, so that backends start alike."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.chdir(folder)
-        language_model.main(
-            ["--corpus", "texts.txt", "--preset", "tiny", "--output", "start"]
-            + ["--validation-fraction", "0.2", "--epochs", "1"]
-        )
+    language_model.main(
+        ["--corpus", "texts.txt", "--preset", "tiny", "--output", "start"]
+        + ["--validation-fraction", "0.2", "--epochs", "1"]
+    )
     return folder / "start"
 
 
@@ -69,10 +73,7 @@ def _fine_tune(start, output, *flags):
 @pytest.fixture(scope="module")
 def direct(folder, start):
     """The records and weights of the run in one piece."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.chdir(folder)
-        _fine_tune(start, "direct")
+    _fine_tune(start, "direct")
     return _results(folder / "direct")
 
 
@@ -85,6 +86,63 @@ def prepared(start, tmp_path):
     assert not (run / "training").exists()
     assert not (run / "metrics.json").exists()
     return run
+
+
+def _jax(script, run):
+    """Runs a script on JAX in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script, str(run)],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(_ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def _train_on_jax(run):
+    """Trains a prepared run without TensorFlow; returns its figures."""
+    result = _jax(_WITHOUT_TENSORFLOW, run)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def averaged_on_jax(folder, start):
+    """The folder and figures of a run that JAX has trained in one piece."""
+    pytest.importorskip("jax")
+    run = folder / "averaged"
+    _fine_tune(start, run, *_AVERAGED, "--prepare")
+    return run, _train_on_jax(run)
+
+
+def _trained(run):
+    """What a training leaves: its records, and the weights of the best."""
+    with np.load(run / "training" / "training_state.npz") as file:
+        records = json.loads(file["header"].tobytes())["records"]
+    with np.load(run / "training" / "best_weights.npz") as file:
+        return records, {name: file[name] for name in file.files}
+
+
+def _assert_close(results, expected):
+    """Compares backends, which round otherwise."""
+    (records, weights), (expected_records, expected_weights) = results, expected
+    for name in ("loss", "perplexity", "val_loss", "val_perplexity"):
+        np.testing.assert_allclose(
+            [record[name] for record in records],
+            [record[name] for record in expected_records],
+            rtol=1e-3,
+            err_msg=name,
+        )
+    for name, array in expected_weights.items():
+        # Adam's steps magnify what rounding does to a small gradient.
+        np.testing.assert_allclose(
+            weights[name], array, atol=5e-3, err_msg=name
+        )
 
 
 def _results(run):
@@ -109,37 +167,44 @@ def test_trained_elsewhere_it_is_the_same_run(prepared, direct, tmp_path):
 
 def test_jax_trains_it_without_tensorflow(prepared, direct):
     pytest.importorskip("jax")
-    environment = {
-        **os.environ,
-        "KERAS_BACKEND": "jax",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(_ROOT),
-    }
-    result = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_TENSORFLOW, str(prepared)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr
-    figures = json.loads(result.stdout.splitlines()[-1])
+    figures = _train_on_jax(prepared)
     finished = language_model.main(["--resume", str(prepared)])
     assert finished["validation_perplexity"] == figures["validation_perplexity"]
-    records, weights = _results(prepared)
-    expected_records, expected_weights = direct
-    for name in ("loss", "perplexity", "val_loss", "val_perplexity"):
-        np.testing.assert_allclose(
-            [record[name] for record in records],
-            [record[name] for record in expected_records],
-            rtol=1e-3,
-            err_msg=name,
+    _assert_close(_results(prepared), direct)
+
+
+def test_jax_averages_the_same_weights(averaged_on_jax, direct, start, folder):
+    run, figures = averaged_on_jax
+    finished = language_model.main(["--resume", str(run)])
+    assert finished["validation_perplexity"] == figures["validation_perplexity"]
+    _fine_tune(start, "averaged_directly", *_AVERAGED)
+    expected = _results(folder / "averaged_directly")
+    _assert_close(_results(run), expected)
+    # The averages are other weights than those that are trained.
+    for plain, averaged in zip(direct[0], expected[0], strict=True):
+        assert averaged["loss"] == pytest.approx(plain["loss"], rel=1e-3)
+        assert averaged["val_loss"] != pytest.approx(
+            plain["val_loss"], rel=2e-3
         )
+
+
+def test_killed_on_jax_and_started_again_it_is_the_same_run(
+    averaged_on_jax, start, tmp_path
+):
+    run = tmp_path / "killed"
+    _fine_tune(start, run, *_AVERAGED, "--prepare")
+    result = _jax(_KILLED + _WITHOUT_TENSORFLOW, run)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    figures = _train_on_jax(run)
+    expected_run, expected_figures = averaged_on_jax
+    perplexity = "validation_perplexity"
+    assert figures[perplexity] == expected_figures[perplexity]
+    (records, weights), (expected_records, expected_weights) = (
+        _trained(each) for each in (run, expected_run)
+    )
+    assert records == expected_records
     for name, array in expected_weights.items():
-        # Adam's steps magnify what rounding does to a small gradient.
-        np.testing.assert_allclose(
-            weights[name], array, atol=5e-3, err_msg=name
-        )
+        np.testing.assert_array_equal(weights[name], array, err_msg=name)
 
 
 def test_a_prepared_run_can_be_trained_where_it_is(prepared, direct):
@@ -154,8 +219,28 @@ def test_fine_tuning_drops_in_proportion_to_the_size(start, tmp_path):
         + ["--validation-fraction", "0.2", "--output", str(run)]
     )
     config = json.loads((run / "config.json").read_text())
-    # `tiny` has a thousandth of the weights of the scripts' model.
-    assert config["dropout_multiplier"] == 0.0
+    # The share of the scripts' model that `tiny` is.
+    assert config["dropout_multiplier"] == 0.00054
+
+
+def test_preparing_leaves_the_number_format_to_the_training(
+    start, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(hardware, "has_native_bfloat16", lambda: True)
+    run = tmp_path / "run"
+    _fine_tune(start, run, "--prepare", "--precision", "auto")
+    config = json.loads((run / "config.json").read_text())
+    assert config["precision"] == "auto" and "policy" not in config
+
+
+def test_preparing_refuses_a_rate_that_would_never_rise(start, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="rises for 200 steps"):
+        _fine_tune(
+            *(start, run, "--prepare", "--schedule", "stable"),
+            *("--epochs", "50", "--max-steps", "150"),
+        )
+    assert not run.exists()
 
 
 def test_another_folder_is_no_prepared_run(tmp_path):

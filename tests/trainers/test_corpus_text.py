@@ -134,6 +134,24 @@ def test_a_resumed_run_keeps_its_ids(tmp_path):
     np.testing.assert_array_equal(again.train.token_ids, first.train.token_ids)
 
 
+def test_a_resumed_run_keeps_the_words_of_its_pretrained_model(tmp_path):
+    (tmp_path / "a.txt").write_text(_lines())
+
+    def prepared(*words):
+        vocabulary = text.Vocabulary([*text.SPECIAL_TOKENS, *words])
+        return prepare(
+            tmp_path / "a.txt",
+            tmp_path / "run",
+            start=_pretrained(text.WordTokenizer(vocabulary)),
+            extend_vocabulary=False,
+        )
+
+    first = prepared("cat", "mat")
+    # Another model of the same size has come to lie in its folder.
+    again = prepared("mat", "cat")
+    np.testing.assert_array_equal(again.train.token_ids, first.train.token_ids)
+
+
 @pytest.mark.parametrize("change", ["file_more", "other_text"])
 def test_a_resumed_run_refuses_another_text(change, tmp_path):
     folder = tmp_path / "source"
@@ -297,6 +315,31 @@ def test_files_that_appear_meanwhile_are_not_read(tmp_path, monkeypatch):
     # The run lies among the texts, and stores its vocabulary there.
     result = prepare(source, source / "run")
     assert (source / "run" / "tokenizer" / "vocabulary.txt").exists()
+    found = len(result.train) + len(result.validation)
+    assert found == len(_DOCUMENTS)
+
+
+@pytest.mark.parametrize("kind", ["word", "sentencepiece"])
+@pytest.mark.parametrize("work", ["new_tokenizer", "cached_corpus"])
+def test_a_corpus_that_grows_while_it_is_read_is_refused(
+    work, kind, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.txt"
+    path.write_text(_lines())
+    do = getattr(corpus_text, work)
+
+    def late(*arguments):
+        with open(path, "a") as file:
+            file.write("A line more.\n")
+        return do(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_text, work, late)
+        with pytest.raises(DataError, match="^`.*a.txt` changed while"):
+            prepare(path, tmp_path / "run", tokenizer=kind)
+    # Nothing of it is left to be taken for the text of before.
+    path.write_text(_lines())
+    result = prepare(path, tmp_path / "other", tokenizer=kind)
     found = len(result.train) + len(result.validation)
     assert found == len(_DOCUMENTS)
 

@@ -29,9 +29,16 @@ def batches(bad_step, bad_value):
 
 
 @pytest.mark.parametrize("bad_value", [np.nan, np.inf])
-@pytest.mark.parametrize("bad_step", [0, 3, 6, 7])
+@pytest.mark.parametrize(
+    "bad_step, every, told_at",
+    [
+        *((0, 1, 1), (3, 1, 4), (6, 1, 7), (7, 1, 8)),
+        # The next look is in the same epoch, or at its end.
+        *((1, 3, 4), (5, 3, 8), (1, 20, 4), (6, 20, 8)),
+    ],
+)
 def test_the_first_loss_that_is_not_finite_ends_it(
-    tmp_path, bad_step, bad_value
+    tmp_path, bad_step, every, told_at, bad_value
 ):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -46,11 +53,12 @@ def test_the_first_loss_that_is_not_finite_ends_it(
             STEPS,
             epochs=3,
             state=state,
-            callbacks=[FiniteLoss(state, "Do this."), best],
+            callbacks=[FiniteLoss(state, "Do this.", every), best],
             validation_data=batches(-1, 0)(),
             validation_steps=1,
         )
-    assert f"at step {bad_step + 1}:" in str(caught.value)
+    assert str(caught.value).startswith("`loss` is")
+    assert f"at step {told_at}:" in str(caught.value)
     assert str(caught.value).endswith("Do this.")
     # What is on disk is from before.
     assert (tmp_path / "state.npz").exists() == (bad_step > 0)

@@ -10,8 +10,10 @@ from trainers.language_model_recipe import (
     FINE_TUNING,
     PRETRAINING,
     LanguageModelRecipe,
+    dropout_for,
 )
 from trainers.recipes import Recipe
+from ulmfit_tf.models import ARCHITECTURES
 
 _NEEDED = ["--corpus", "a.txt", "--output", "run"]
 
@@ -51,6 +53,26 @@ def test_stage_two_has_the_same_defaults():
     assert recipe.language_model_epochs == FINE_TUNING.epochs
     assert recipe.language_model_rate == FINE_TUNING.learning_rate
     assert recipe.vocabulary_size == FINE_TUNING.vocabulary_size
+
+
+def test_a_small_model_drops_little_but_some():
+    # In proportion to the weights of the LSTMs; two digits of each.
+    for name, expected in (("compact", 0.23), ("tiny", 0.00054)):
+        assert dropout_for(ARCHITECTURES[name]) == expected
+    paper = ARCHITECTURES["paper"]
+    larger = dataclasses.replace(paper, hidden_units=2 * paper.hidden_units)
+    assert dropout_for(paper) == dropout_for(larger) == 1.0
+
+
+def test_help_tells_the_dropout_of_a_pretrained_model(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        parse_arguments(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    compact = dropout_for(ARCHITECTURES["compact"])
+    assert (
+        f"(default: 0.5, with --pretrained at most 1.0 and {compact} for "
+        "compact)"
+    ) in told
 
 
 @pytest.mark.parametrize(

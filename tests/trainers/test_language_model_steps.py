@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from trainers import command_line, language_model_stage, stable_runs
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import stable_until
 from trainers.run_options import RunOptions
+from ulmfit_tf import models
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
 # 40 windows of 67 tokens or so in each of four streams.
@@ -114,3 +116,32 @@ def test_a_new_run_must_be_longer_than_its_warm_up():
     stable_runs.check_warm_up(longer, *parts)
     other = dataclasses.replace(RECIPE, schedule="slanted")
     stable_runs.check_warm_up(other, *parts)
+
+
+class Told(Exception):
+    """Ends a training before it begins."""
+
+
+@pytest.mark.parametrize(
+    "changes, unit",
+    [({}, "epoch"), ({"steps_per_report": 20}, "report")],
+    ids=["whole", "parts"],
+)
+def test_a_part_of_an_epoch_is_called_a_report(
+    changes, unit, tmp_path, monkeypatch
+):
+    def progress(*arguments, **options):
+        raise Told(options["unit"])
+
+    monkeypatch.setattr(language_model_stage, "Progress", progress)
+    with pytest.raises(Told, match=f"^{unit}$"):
+        language_model_stage.train_language_model(
+            models.Architecture(3, 4, 1),
+            types.SimpleNamespace(vocabulary=range(TRAIN.num_tokens)),
+            None,
+            TRAIN,
+            VALIDATION,
+            dataclasses.replace(RECIPE, **changes),
+            tmp_path,
+            OPTIONS,
+        )

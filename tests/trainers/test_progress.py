@@ -61,6 +61,43 @@ def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
     assert minutes == pytest.approx(10, rel=0.15)
 
 
+@pytest.fixture
+def reports(monkeypatch, caplog):
+    """Lines of three reports of 25 steps of 1 s, each with 25 s at its end."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "seconds_a_batch", lambda batches: 0.0)
+    state = types.SimpleNamespace(step=0, steps_per_epoch=25)
+    lines = Progress("stage", state, 75, lambda step: None, unit="report")
+    caplog.set_level(logging.INFO, "trainers")
+    lines.on_train_begin()
+    for report in range(3):
+        lines.on_epoch_begin(report)
+        for batch in range(25):
+            now[0] += 1
+            lines.on_train_batch_end(batch)
+            state.step += 1
+        now[0] += 25
+        lines.on_epoch_end(report)
+    return caplog.messages
+
+
+def test_parts_of_an_epoch_are_not_called_epochs(reports):
+    assert "report 1 of 3" in reports[0] and "report 1 done" in reports[1]
+    assert "epoch" not in " ".join(reports)
+
+
+def test_time_left_is_a_bound_until_validation_has_been_seen(reports):
+    within, first, *later = reports
+    # 55 steps, and what else they need is not known.
+    assert "at least 0.9 min left" in within
+    # 50 steps and two validations.
+    assert float(first.split(" min left")[0].split(", ")[-1]) == pytest.approx(
+        100 / 60, abs=0.1
+    )
+    assert "at least" not in " ".join(later)
+
+
 def test_lines_give_step_share_of_the_input_and_metrics(tmp_path, caplog):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")

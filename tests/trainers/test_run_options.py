@@ -61,6 +61,32 @@ def test_a_resumed_run_keeps_its_number_format(machine, run, caplog, bfloat16):
     }
 
 
+@pytest.mark.parametrize(
+    "precision, policy",
+    [("auto", "float32"), ("bfloat16", "mixed_bfloat16")],
+)
+def test_a_prepared_run_takes_the_number_format_of_where_it_begins(
+    machine, run, precision, policy
+):
+    settings = argparse.Namespace(**{**vars(SETTINGS), "precision": precision})
+    machine(True, devices=2)
+    RunOptions.of_run(settings, run, trains=False)
+    machine(False, devices=2)
+    assert RunOptions.of_run(settings, run).policy == policy
+    # From there on it stays.
+    machine(True, devices=2)
+    assert RunOptions.of_run(settings, run).policy == policy
+
+
+def test_a_prepared_run_keeps_its_number_of_devices(machine, run):
+    """Else it could be trained there, and not be finished here."""
+    machine(True, devices=1)
+    RunOptions.of_run(SETTINGS, run, trains=False)
+    machine(True, devices=2)
+    with pytest.raises(UserError, match=r"on 1 device.*would use 2"):
+        RunOptions.of_run(SETTINGS, run)
+
+
 def test_another_number_of_devices_is_refused(machine, run):
     machine(True, devices=2)
     RunOptions.of_run(SETTINGS, run)

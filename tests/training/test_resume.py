@@ -249,6 +249,38 @@ def test_files_come_with_time_and_at_the_end_of_epochs(tmp_path):
         assert seen.found == steps
 
 
+class Spoil(keras.callbacks.Callback):
+    """Makes the weights useless after a step whose loss was finite."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.batch:
+            kernel = self.model.layers[0].kernel
+            kernel.assign(keras.ops.full(kernel.shape, float("inf")))
+
+
+@pytest.mark.parametrize("batch", [2, 3], ids=["within", "at_the_end"])
+def test_nothing_is_kept_that_is_not_finite(tmp_path, batch):
+    path = tmp_path / "state.npz"
+    records = resumable_fit(
+        small_model(),
+        small_dataset,
+        4,
+        1,
+        TrainingState(path, every_seconds=0.0),
+        callbacks=[Spoil(batch)],
+    )
+    assert len(records) == 1
+    # What was good can still be resumed.
+    state, model = TrainingState(path), small_model()
+    assert state.restore(model) is True
+    assert (state.step, state.records) == (batch, [])
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
 def test_no_file_is_a_new_run(tmp_path):
     state = TrainingState(tmp_path / "state.npz")
     assert state.restore(small_model()) is False

@@ -15,7 +15,9 @@ class TrainingState(keras.callbacks.Callback):
 
     That is: all variables of the model (weights, batch statistics, random
     seeds, carried states), of its optimizer and of its metrics, the step, and
-    the records of the epochs done. The file is written beside and renamed.
+    the records of the epochs done. The file is written beside and renamed. It
+    stays as it is once a number is no longer finite: with such weights, or a
+    mean loss of such steps, nothing could go on.
 
     Args:
         path: Path of the file.
@@ -104,15 +106,18 @@ class TrainingState(keras.callbacks.Callback):
         self._save()
 
     def _save(self):
-        if keras.backend.backend() == "jax":
-            # Between steps JAX's trainer holds the values, not the variables.
-            self.model.jax_state_sync()
+        sync_variables(self.model)
         kinds = self._variables(self.model)
         arrays = {
             f"{kind}_{index}": read_value(variable)
             for kind, variables in kinds.items()
             for index, variable in enumerate(variables)
         }
+        if all(np.isfinite(array).all() for array in arrays.values()):
+            self._write(kinds, arrays)
+        self._saved_at = time.monotonic()
+
+    def _write(self, kinds, arrays):
         header = {
             "step": self.step,
             "records": self.records,
@@ -125,7 +130,6 @@ class TrainingState(keras.callbacks.Callback):
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), "uint8")
         with written_whole(self.path) as beside, open(beside, "wb") as file:
             np.savez(file, **arrays)
-        self._saved_at = time.monotonic()
 
     def _variables(self, model):
         return {
@@ -188,6 +192,16 @@ def resumable_fit(
             **fit,
         )
     return state.records
+
+
+def sync_variables(model):
+    """Gives a model's variables the values of the last step of its `fit`.
+
+    JAX's trainer holds them itself between the steps of an epoch, and leaves
+    the variables without any.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()
 
 
 def read_value(variable):

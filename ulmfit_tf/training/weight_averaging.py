@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ulmfit_tf.training.resume import sync_variables
+
 
 class WeightAveraging(keras.callbacks.Callback):
     """Averages weights after every step and evaluates with the averages.
@@ -58,6 +60,7 @@ class WeightAveraging(keras.callbacks.Callback):
         raise NotImplementedError
 
     def _average(self):
+        sync_variables(self.model)
         steps = self.averaged_steps + 1
         self._count.assign(steps)
         weight = self.weight(steps)
@@ -155,4 +158,6 @@ class NonMonotoneAveraging(WeightAveraging):
 
 def _assign(targets, sources):
     for name, target in targets.items():
-        target.assign(sources[name])
+        # A step on JAX overwrites the memory of the variables it changes,
+        # which an assigned array would share.
+        target.assign(ops.copy(sources[name]))
