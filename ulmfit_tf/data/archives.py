@@ -77,7 +77,7 @@ def read_members(
                 # Which `tarfile` would keep, however many there are.
                 archive.members.clear()  # type: ignore[attr-defined]
                 # Attributes of all that follows, which matter to none here.
-                archive.pax_headers.clear()
+                archive.pax_headers.clear()  # type: ignore[attr-defined]
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise DataError(
