@@ -33,6 +33,7 @@ _MOST = {
 def main(argv):
     """Asks as the arguments say; returns the load test's figures, if any."""
     arguments = _parser().parse_args(argv)
+    _check_name(arguments.model)
     _check_numbers(arguments)
     with Client(
         arguments.target,
@@ -55,6 +56,14 @@ def main(argv):
             # Whoever read the answers has seen enough.
             sys.stdout = None
     return None
+
+
+def _check_name(model):
+    try:
+        model.encode()
+    except UnicodeEncodeError:
+        # Bytes of the command line that are no text.
+        raise _wrong("model", "must be UTF-8", ascii(model)) from None
 
 
 def _check_numbers(arguments):

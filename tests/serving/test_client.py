@@ -406,6 +406,7 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
         (["a", "--file", "b"], "Give texts"),
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
+        (["a", "--model", "m\udcff"], "`--model` must be UTF-8"),
         (["a", "--load-test", "1", "--rate", "0"], "--rate"),
         (["a", "--timeout-seconds", "nan"], "--timeout-seconds"),
         (["a", "--timeout-seconds", "inf"], "--timeout-seconds"),
