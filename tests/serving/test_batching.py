@@ -111,18 +111,25 @@ def _wait_for(condition):
         time.sleep(0.005)
 
 
-def test_a_full_queue_is_unavailable(make_batched):
+def _filled(make_batched, max_batch_size, waiting):
+    """Returns model, session and what was asked: one runs, the rest wait."""
     model, batched = make_batched(
-        max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1
+        max_batch_size=max_batch_size,
+        max_enqueued_batches=2,
+        num_batch_threads=1,
     )
     model.may_run.clear()
     queues = batched._queues
-    running = _ask(batched, [0])
+    asked = [_ask(batched, [0])]
     _wait_for(lambda: queues and not any(queues.values()))
-    waiting = []
-    for n in (1, 2):
-        waiting.append(_ask(batched, [n]))
+    for n, rows in enumerate(waiting, start=1):
+        asked.append(_ask(batched, rows))
         _wait_for(lambda n=n: sum(map(len, queues.values())) == n)
+    return model, batched, asked
+
+
+def test_a_full_queue_is_unavailable(make_batched):
+    model, batched, asked = _filled(make_batched, 1, [[1], [2]])
     (refused,) = _answers([_ask(batched, [3])])
     assert refused.code == grpc.StatusCode.UNAVAILABLE
     assert refused.message == (
@@ -130,30 +137,20 @@ def test_a_full_queue_is_unavailable(make_batched):
         "currently 2 batches enqueued and max_enqueued_batches is 2"
     )
     model.may_run.set()
-    assert _answers([running, *waiting]) == [[0], [2], [4]]
+    assert _answers(asked) == [[0], [2], [4]]
 
 
 def test_batches_are_counted_and_not_their_rows(make_batched):
-    model, batched = make_batched(
-        max_batch_size=4, max_enqueued_batches=2, num_batch_threads=1
-    )
-    model.may_run.clear()
-    queues = batched._queues
-    running = _ask(batched, [0])
-    _wait_for(lambda: queues and not any(queues.values()))
-    waiting = []
-    for n in (1, 2):
-        # Neither has room in the other's batch.
-        waiting.append(_ask(batched, [n] * 3))
-        _wait_for(lambda n=n: sum(map(len, queues.values())) == n)
+    # Neither of those that wait has room in the other's batch.
+    model, batched, asked = _filled(make_batched, 4, [[1] * 3, [2] * 3])
     (refused,) = _answers([_ask(batched, [3, 3])])
     assert refused.code == grpc.StatusCode.UNAVAILABLE
     assert "currently 2 batches enqueued" in refused.message
     # The open one has room for one more.
-    waiting.append(_ask(batched, [4]))
-    _wait_for(lambda: sum(map(len, queues.values())) == 3)
+    asked.append(_ask(batched, [4]))
+    _wait_for(lambda: sum(map(len, batched._queues.values())) == 3)
     model.may_run.set()
-    answers = _answers([running, *waiting])
+    answers = _answers(asked)
     assert answers == [[0], [2] * 3, [4] * 3, [8]]
     assert model.batches == [[0], [1] * 3, [2] * 3 + [4]]
 
