@@ -37,7 +37,8 @@ def test_a_data_set_that_ends_early_is_timed_as_far_as_it_goes():
 def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
     """Two cheap epochs of ten steps, then two that take ten times as long."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(progress, "seconds_a_batch", lambda batches: 0.0)
     state = types.SimpleNamespace(step=0, steps_per_epoch=10)
     lines = Progress("stage", state, 40, lambda step: None, changes=[20])
@@ -65,7 +66,8 @@ def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
 def reports(monkeypatch, caplog):
     """Lines of three reports of 25 steps of 1 s, each with 25 s at its end."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(progress, "seconds_a_batch", lambda batches: 0.0)
     state = types.SimpleNamespace(step=0, steps_per_epoch=25)
     lines = Progress("stage", state, 75, lambda step: None, unit="report")

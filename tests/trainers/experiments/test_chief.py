@@ -33,7 +33,9 @@ class _Workers:
         self.folder.mkdir()
         self.now = 0.0
         self.actions = {}
-        monkeypatch.setattr(chief.time, "sleep", self._sleep)
+        # Of the chief alone: threads of other tests may still be asleep.
+        clock = types.SimpleNamespace(sleep=self._sleep)
+        monkeypatch.setattr(chief, "time", clock)
 
     def _sleep(self, _):
         self.now += 1
