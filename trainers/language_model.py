@@ -7,6 +7,7 @@ python -m trainers.language_model --generate "The meaning of"
 import argparse
 import dataclasses
 import logging
+import math
 import os
 import pathlib
 
@@ -143,13 +144,17 @@ def _train(settings, directory, max_steps, clock, prepare):
         )
         model_directory = directory / settings.direction
         if not model_directory.exists():
-            model = pretrained.PretrainedLanguageModel(
-                architecture, settings.direction, corpus.tokenizer, weights
-            )
             stream, _ = language_model_streams(*parts, recipe, options)
             tokens = (
                 training.saved_step(state),
                 corpus.train.num_tokens / stream.steps_per_epoch,
+            )
+            model = pretrained.PretrainedLanguageModel(
+                architecture,
+                settings.direction,
+                corpus.tokenizer,
+                weights,
+                _curve(records, math.prod(tokens) / 1e6),
             )
             card = model_card(
                 settings,
@@ -159,7 +164,6 @@ def _train(settings, directory, max_steps, clock, prepare):
                 options,
                 tokens,
                 clock.seconds(),
-                records,
             )
             model.save_to_preset(
                 model_directory, card, settings.stored_precision
@@ -177,6 +181,21 @@ def _train(settings, directory, max_steps, clock, prepare):
         directory / "metrics.json", {"figures": figures, "records": records}
     )
     return figures
+
+
+def _curve(records, million_tokens):
+    """Returns the curve of a run's reports, which are equally far apart."""
+    from ulmfit_tf import pretrained
+
+    return tuple(
+        pretrained.CurvePoint(
+            million_tokens * (index + 1) / len(records),
+            record["val_perplexity"],
+        )
+        for index, record in enumerate(records)
+        # That of bad weights may be larger than any number.
+        if math.isfinite(record["val_perplexity"])
+    )
 
 
 def _generate(settings):

@@ -38,28 +38,26 @@ It repeats what its text says, biases included. (Fill in.)
 
 
 def model_card(
-    settings, recipe, model, corpus, options, tokens, seconds, records
+    settings, recipe, model, corpus, options, tokens, seconds
 ):
     """Returns the card as Markdown, with gaps for what no run can know.
 
     Args:
         settings: Namespace of the run's settings.
         recipe: `LanguageModelRecipe`.
-        model: `PretrainedLanguageModel` of the run.
+        model: `PretrainedLanguageModel` of the run, with its curve.
         corpus: `CorpusText`.
         options: `RunOptions`.
         tokens: `(steps, tokens_per_step)`.
         seconds: Float, time of the run.
-        records: List of dicts, the run's reports, equally far apart.
     """
     steps, tokens_per_step = tokens
     seen = steps * tokens_per_step / 1e6
     held_out = corpus.validation.token_ids
     words = isinstance(model.tokenizer, text.WordTokenizer)
     rows = [
-        f"| {seen * (index + 1) / len(records):.1f} "
-        f"| {record['val_perplexity']:.1f} |"
-        for index, record in enumerate(records)
+        f"| {point.million_tokens:.1f} | {point.perplexity:.1f} |"
+        for point in model.curve
     ]
     return _CARD.format(
         direction=model.direction,

@@ -50,6 +50,7 @@ def run_classifier(task, recipe, settings, directory, clock):
     weights, records = {}, {}
     for direction in task.directions:
         options = dataclasses.replace(run_options, direction=direction)
+        records |= _stage_one(task, direction)
         stage = _Stages(directory / direction, records, direction)
         encoder = starting_weights(task, direction)
         if recipe.language_model_epochs:
@@ -142,6 +143,15 @@ def run_classifier(task, recipe, settings, directory, clock):
         },
     )
     return figures
+
+
+def _stage_one(task, direction):
+    """Returns the records of a direction's pretraining, if it has any."""
+    model = task.language_models[direction]
+    if model is None or not model.curve:
+        return {}
+    points = [dataclasses.asdict(point) for point in model.curve]
+    return {f"{direction}_pretraining": points}
 
 
 def _used(settings, options):

@@ -62,6 +62,14 @@ def test_its_card_tells_what_can_be_known(run, arguments):
     metrics = json.loads((run / "metrics.json").read_text())
     for record in metrics["records"]:
         assert f"| {record['val_perplexity']:.1f} |" in card
+    curve = load_pretrained([str(run)]).curve
+    assert [round(point.perplexity, 2) for point in curve] == [
+        round(record["val_perplexity"], 2) for record in metrics["records"]
+    ]
+    first, last = (point.million_tokens for point in curve)
+    # Four steps of four rows of 70 tokens, more or less, and eight.
+    assert first == pytest.approx(4 * 4 * 70e-6, rel=0.2)
+    assert last == pytest.approx(2 * first, rel=1e-4)
     assert "Training: 8 steps" in card and "float32" in card
     assert "Weights stored as int8" in card
     command = next(

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -14,9 +16,11 @@ from scipy import special
 from ulmfit_tf import models, text
 from ulmfit_tf.data import TaskType
 from ulmfit_tf.pretrained import (
+    CurvePoint,
     Decision,
     PretrainedLanguageModel,
     TrainedClassifier,
+    curve,
     directories,
     document_probabilities,
     load_pretrained,
@@ -95,6 +99,56 @@ def test_a_language_model_comes_back(language_model, tmp_path):
     assert os.listdir(tmp_path / "deep") == ["model"]
     variables = models.language_model_weights(loaded.build(batch_size=1))
     assert_same(models.get_weights(variables), language_model.weights)
+
+
+def test_a_model_keeps_the_curve_of_its_training(language_model, tmp_path):
+    points = (CurvePoint(0.5, 321.25), CurvePoint(1.25, 99.5))
+    trained = dataclasses.replace(language_model, curve=points)
+    trained.save_to_preset(tmp_path / "model")
+    assert load_pretrained(tmp_path / "model").curve == points
+    lines = (tmp_path / "model" / "curve.csv").read_text().splitlines()
+    assert lines == ["million_tokens,perplexity", "0.5,321.25", "1.25,99.5"]
+    language_model.save_to_preset(tmp_path / "other")
+    assert not (tmp_path / "other" / "curve.csv").exists()
+    assert load_pretrained(tmp_path / "other").curve == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"tokens,loss\n1,2\n",
+        b"million_tokens,perplexity\n1\n",
+        b"million_tokens,perplexity\n1,fair\n",
+        b"million_tokens,perplexity\n1,nan\n",
+        b"million_tokens,perplexity\n2,9\n1,8\n",
+        b"\xff\xfe",
+    ],
+)
+def test_a_curve_that_cannot_be_read_is_told(
+    language_model, tmp_path, content
+):
+    language_model.save_to_preset(tmp_path / "model")
+    (tmp_path / "model" / "curve.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"curve\.csv.*Remove the file"):
+        load_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_shipped_curves_are_those_of_the_cards(direction):
+    """The cards were written first."""
+    shipped = pathlib.Path(curve.__file__).parent / "shipped" / "compact"
+    rows = re.findall(
+        r"^\| (\d+)(?:, at the lowest rate)? \| (\d+\.\d) \|$",
+        (shipped / direction / "model_card.md").read_text(),
+        re.MULTILINE,
+    )
+    points = load_pretrained("compact", direction).curve
+    assert len(points) == 11
+    assert points == tuple(
+        CurvePoint(float(tokens), float(perplexity))
+        for tokens, perplexity in rows[: len(points)]
+    )
 
 
 def test_a_shipped_model_by_its_name():

@@ -113,6 +113,23 @@ def test_epochs_that_early_stopping_left_out_are_not_marked(drawn):
     assert "backward" in stage.title and "validation loss" in stage.note
 
 
+def test_stage_one_is_drawn_where_the_model_has_its_curve():
+    points = [
+        {"million_tokens": 10.0, "perplexity": 90.0},
+        {"million_tokens": 20.0, "perplexity": 60.0},
+    ]
+    stage, other = learning.learning_curves(
+        {"forward_pretraining": points, "forward_classifier": _records(12, 5)},
+        Recipe(),
+        100,
+    )
+    assert stage.title == "Stage one: forward language model"
+    assert "before this run" in stage.note
+    (plot,) = stage.plots
+    assert "million tokens" in plot and "validation perplexity" in plot
+    assert other.title == "Stage three: forward classifier"
+
+
 def test_each_stage_has_its_own_curves(drawn):
     stages = learning.learning_curves(
         {

@@ -35,18 +35,31 @@ def learning_curves(records, recipe, num_documents) -> list[StageCurves]:
 
     Args:
         records: Dict of the logs of each epoch, by
-            `"<direction>_language_model"` or `"<direction>_classifier"`.
+            `"<direction>_language_model"` or `"<direction>_classifier"`; by
+            `"<direction>_pretraining"` the points of a
+            `pretrained.CurvePoint` each.
         recipe: `trainers.recipes.Recipe`.
         num_documents: Int, documents that the classifier was trained on.
     """
     stages = []
     for name, logs in records.items():
         direction, stage = name.split("_", 1)
-        if logs and stage == "language_model":
+        if logs and stage == "pretraining":
+            stages.append(_pretraining(direction, logs))
+        elif logs and stage == "language_model":
             stages.append(_language_model(direction, logs, recipe))
         elif logs:
             stages.append(_classifier(direction, logs, recipe, num_documents))
     return stages
+
+
+def _pretraining(direction, records):
+    return StageCurves(
+        f"Stage one: {direction} language model",
+        "Done before this run, on other text, some of which was held out to "
+        "measure it; the model's card says which.",
+        [plots.pretraining(records)],
+    )
 
 
 def _language_model(direction, records, recipe):

@@ -92,6 +92,26 @@ def curves(records, names, label, moments=(), is_share=False) -> Markup:
         return _inline(figure, f"{label} by epoch")
 
 
+def pretraining(records) -> Markup:
+    """Plots perplexity over what was read.
+
+    Args:
+        records: List of dicts of `million_tokens` and `perplexity`.
+    """
+    tokens = [record["million_tokens"] for record in records]
+    perplexities = [record["perplexity"] for record in records]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(4.5, 3.6))
+        axes = figure.add_subplot()
+        axes.plot(tokens, perplexities, marker="o", color=_SERIES[1])
+        if max(perplexities) > _LOGARITHMIC_FROM * min(perplexities):
+            _logarithmic(axes)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("million tokens")
+        axes.set_ylabel("validation perplexity")
+        return _inline(figure, "perplexity by tokens read")
+
+
 def rates(records, planned, groups, trained, moments=()) -> Markup:
     """Plots the learning rate of each layer group and when it is trained.
 

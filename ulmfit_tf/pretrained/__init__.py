@@ -1,6 +1,7 @@
 """Model directories: pretrained language models, trained classifiers."""
 
 from ulmfit_tf.pretrained.classifier_files import TrainedClassifier
+from ulmfit_tf.pretrained.curve import CurvePoint
 from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.inference import document_probabilities
 from ulmfit_tf.pretrained.language_model_files import (
@@ -10,6 +11,7 @@ from ulmfit_tf.pretrained.language_model_files import (
 )
 
 __all__ = [
+    "CurvePoint",
     "Decision",
     "PretrainedLanguageModel",
     "TrainedClassifier",

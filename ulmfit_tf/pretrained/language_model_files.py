@@ -5,6 +5,7 @@ import logging
 import pathlib
 
 from ulmfit_tf import models
+from ulmfit_tf.pretrained import curve as curves
 from ulmfit_tf.pretrained.directories import (
     decode_weights,
     encode_weights,
@@ -30,12 +31,14 @@ class PretrainedLanguageModel:
         tokenizer: Tokenizer the model was trained with.
         weights: Dict of float32 arrays, names as in
             `models.language_model_weights`.
+        curve: Tuple of `CurvePoint`, how its training went; may be empty.
     """
 
     architecture: models.Architecture
     direction: str
     tokenizer: object
     weights: dict
+    curve: tuple = ()
 
     @classmethod
     def from_preset(cls, preset, direction="forward"):
@@ -65,12 +68,15 @@ class PretrainedLanguageModel:
             "architecture": dataclasses.asdict(self.architecture),
             "direction": self.direction,
         }
+        files = [("model_card.md", model_card)]
+        if self.curve:
+            files.append((curves.FILE, curves.curve_text(self.curve)))
         write_model(
             directory,
             config,
             self.tokenizer,
             encode_weights(self.weights, dtype),
-            [("model_card.md", model_card)],
+            files,
         )
 
     def as_stored(self, dtype):
@@ -134,7 +140,11 @@ def load_pretrained(names, direction="forward"):
             architecture = _architecture(directory, config["architecture"])
             _check_shapes(directory, architecture, tokenizer, weights)
             return PretrainedLanguageModel(
-                architecture, direction, tokenizer, weights
+                architecture,
+                direction,
+                tokenizer,
+                weights,
+                curves.read_curve(directory),
             )
     raise ValueError(
         f"There is no pretrained {direction} language model in "
