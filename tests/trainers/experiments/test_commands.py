@@ -53,7 +53,7 @@ def test_more_labels_from_scratch_than_with_the_method(
 ):
     trained = fast_stages()
     output = str(tmp_path / "run")
-    flags = [*tiny, "--seeds", "2", "--output", output]
+    flags = [*tiny, "--seeds", "1", "--output", output]
     sizes = ["--sizes", "8,20", "--scratch-sizes", "8,40"]
     figures = learning_curve.main(
         ["--dataset", str(small_table), *flags, *sizes]
@@ -67,13 +67,13 @@ def test_more_labels_from_scratch_than_with_the_method(
         "from scratch": [8, 40],
         "TF-IDF + linear SVM": [8, 40],
     }
-    assert len(trained) == 2 * (2 + 2 + 2)
-    assert all("; single seeds from" in each for each in figures["sentences"])
+    assert len(trained) == 2 + 2 + 2
+    assert figures["sentences"]
     # More of them, later: what was trained is not trained again.
     more = ["--resume", output, "--scratch-sizes", "8,40,60"]
     learning_curve.main(more)
-    assert len(trained) == 12 + 2
-    assert {recipe.learning_rate for recipe, _ in trained[12:]} == {0.004}
+    assert len(trained) == 6 + 1
+    assert {recipe.learning_rate for recipe, _ in trained[6:]} == {0.004}
 
 
 @pytest.fixture(scope="module")
