@@ -91,7 +91,6 @@ class _Ablation:
         wanted: Rows to train.
         rows: Rows of the table: those that an earlier process was asked for
             as well.
-        reasons: Dict from a row's name to why it is not trained, or `""`.
 
     Raises:
         UserError: If a setting does not fit, or no row can be trained.
@@ -112,23 +111,35 @@ class _Ablation:
                 "pretrained model. Name one; the rows without pretraining do "
                 "without it by themselves."
             )
-        missing = _missing_directions(settings)
-        self.reasons = {
-            row.name: " ".join(
-                missing[each] for each in row.directions if each in missing
-            )
-            for row in self.rows
-        }
+        _check_overrides(experiment.overrides)
+        self._missing = _missing_directions(settings)
+        self._reasons = {}
         # They know what was trained before, by its content.
         self.cells = Cells(experiment.directory)
         self._errors, self._cells_of = {}, {}
-        for row in self.rows:
-            if not self.reasons[row.name]:
-                self.reasons[row.name] = self._too_few_epochs(row)
-        self.wanted = [row for row in asked if not self.reasons[row.name]]
+        self.wanted = [row for row in asked if not self.reason(row)]
         if not self.wanted:
-            reasons = {self.reasons[row.name] for row in asked}
+            reasons = {self.reason(row) for row in asked}
             raise UserError("; ".join(sorted(reasons)))
+
+    def reason(self, row):
+        """Returns why a row is not trained, `""` if it is."""
+        if row.name not in self._reasons:
+            self._reasons[row.name] = self._find_reason(row)
+        return self._reasons[row.name]
+
+    def _find_reason(self, row):
+        missing = self._missing
+        reasons = [missing[each] for each in row.directions if each in missing]
+        if reasons:
+            return " ".join(reasons)
+        epochs = self.experiment.overrides.get("language_model_epochs")
+        if epochs == 0 and row.name in _OF_STAGE_TWO:
+            return (
+                "not run: with `--language-model-epochs 0` this is the same as "
+                "the full method"
+            )
+        return self._too_few_epochs(row)
 
     def measure(self, row, seed):
         """Trains a row with a seed, unless it was done before."""
@@ -151,19 +162,19 @@ class _Ablation:
             self._cells_of[row.name, seed] = cells
         return self._cells_of[row.name, seed]
 
-    def errors(self, row):
+    def errors(self, row, seeds):
         """Returns a row's errors in per cent, one a seed that was trained.
 
         `None` stands for a seed with which training diverged.
         """
-        if self.reasons[row.name]:
+        if self.reason(row):
             return []
-        for seed in self.experiment.seeds:
+        for seed in seeds:
             if (row.name, seed) not in self._errors:
                 self._look_up(row, seed)
         return [
             self._errors[row.name, seed]
-            for seed in self.experiment.seeds
+            for seed in seeds
             if (row.name, seed) in self._errors
         ]
 
@@ -201,10 +212,16 @@ class _Ablation:
         return ""
 
     def write(self):
-        """Writes the table of what there is; returns the figures."""
+        """Writes the table of what there is; returns the figures.
+
+        With the rows and seeds that other processes were asked for since.
+        """
         from trainers.experiments import tables
 
-        experiment, reasons = self.experiment, self.reasons
+        experiment = self.experiment
+        asked = experiment.asked_for()
+        self.rows = _rows(asked["rows"])
+        seeds = range(max(asked["seeds"], experiment.settings["seeds"]))
         dataset = experiment.settings["dataset"]
         table = [
             {
@@ -212,8 +229,8 @@ class _Ablation:
                 "row": row.name,
                 "title": row.title,
                 "paper": row.paper_error(dataset),
-                **tables.summary(self.errors(row)),
-                **({"errors": reasons[row.name]} if reasons[row.name] else {}),
+                **tables.summary(self.errors(row, seeds)),
+                **({"errors": self.reason(row)} if self.reason(row) else {}),
             }
             for row in self.rows
         ]
@@ -243,6 +260,33 @@ class _Ablation:
             "run_dir": str(experiment.directory),
             "table": str(experiment.directory / "ablation.md"),
         }
+
+
+# Rows that differ from the full method in stage two alone.
+_OF_STAGE_TWO = ("no-lm-fine-tuning", "lm-full", "lm-full+discr")
+# What rows differ in, and so cannot be set for all of them.
+_ROWS_OWN = ("unfreezing", "schedule", "lower_learning_rate")
+# With 1 they are switched off, which is what some rows are there for.
+_SWITCHES = (
+    "decay_factor",
+    "ratio",
+    "language_model_decay_factor",
+    "language_model_ratio",
+)
+
+
+def _check_overrides(overrides):
+    """Raises `UserError` if the user set what the rows are about."""
+    wrong = [name for name in _ROWS_OWN if name in overrides]
+    wrong += [name for name in _SWITCHES if overrides.get(name) == 1]
+    if wrong:
+        flags = ", ".join(f"`--{name.replace('_', '-')}`" for name in wrong)
+        values = ", ".join(str(overrides[name]) for name in wrong)
+        raise UserError(
+            f"{flags} {values}: this is what the rows of the paper's tables "
+            "differ in. Leave it out, from a `--recipe` file as well, and "
+            "choose rows with `--rows`."
+        )
 
 
 def _rows(selected):

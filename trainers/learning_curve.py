@@ -116,6 +116,13 @@ class _LearningCurve:
         self.scratch_sizes = (
             _sizes("--scratch-sizes", others) if others else self.sizes
         )
+        if experiment.stored:
+            # Those that were asked for before stay.
+            before = experiment.stored.get("scratch_sizes")
+            before = _sizes("--scratch-sizes", before) if before else self.sizes
+            self.scratch_sizes = sorted({*self.scratch_sizes, *before})
+        if self.scratch_sizes != self.sizes:
+            settings["scratch_sizes"] = ",".join(map(str, self.scratch_sizes))
         self.methods = _methods(settings["methods"])
         limit = settings["unlabelled_limit"]
         if limit is not None and limit < 0:
@@ -141,12 +148,20 @@ class _LearningCurve:
         for size in (*self.sizes, *self.scratch_sizes):
             # Raises for a number that the data do not have.
             self.pool.limit_labels(size, 0)
-        if set(self.methods) - {_LINEAR}:
-            # The smallest task has all that can be wrong with a setting.
-            method = next(each for each in self.methods if each != _LINEAR)
-            self._cell(method, self.sizes_of(method)[0], 0)
+        for method in self.methods:
+            if method != _LINEAR:
+                # The smallest task has all that can be wrong with a setting.
+                self._check(method)
         self.cells = Cells(experiment.directory)
         self.results = Ledger(experiment.directory / "linear.jsonl")
+
+    def _check(self, method):
+        try:
+            self._cell(method, self.sizes_of(method)[0], 0)
+        except UserError as error:
+            if method == _FROM_SCRATCH and self.experiment.scratch_recipe:
+                raise UserError(f"`--scratch-recipe`: {error}") from error
+            raise
 
     def sizes_of(self, method):
         """Returns the numbers of labels that a method is trained with."""
@@ -269,7 +284,11 @@ class _LearningCurve:
         )
 
     def write(self):
-        """Writes table and plot of what there is; returns the figures."""
+        """Writes table and plot of what there is; returns the figures.
+
+        Nothing is written where another process does more seeds or sizes: it
+        writes these as well.
+        """
         from trainers.experiments import plots, tables
 
         directory = self.experiment.directory
@@ -294,6 +313,15 @@ class _LearningCurve:
         }
         curves = {method: curve for method, curve in curves.items() if curve}
         sentences = self._sentences(curves)
+        figures = {
+            "dataset": self.experiment.settings["dataset"],
+            "sentences": sentences,
+            "run_dir": str(directory),
+            "table": str(directory / "learning_curve.md"),
+            "plot": str(directory / "learning_curve.png"),
+        }
+        if self._is_part():
+            return figures
         tables.write_table(
             directory / "learning_curve",
             f"{name}: validation error over the number of labels",
@@ -310,13 +338,14 @@ class _LearningCurve:
             f"{name}, mean and range of seeds",
             curves,
         )
-        return {
-            "dataset": self.experiment.settings["dataset"],
-            "sentences": sentences,
-            "run_dir": str(directory),
-            "table": str(directory / "learning_curve.md"),
-            "plot": str(directory / "learning_curve.png"),
-        }
+        return figures
+
+    def _is_part(self):
+        """Whether the folder was asked for more since this process began."""
+        asked = self.experiment.asked_for()
+        others = asked.get("scratch_sizes") or asked["sizes"]
+        more = set(_sizes("--scratch-sizes", others)) - {*self.scratch_sizes}
+        return bool(more) or asked["seeds"] > len(self.experiment.seeds)
 
     def _sentences(self, curves):
         from trainers.experiments.label_efficiency import sentence

@@ -40,6 +40,7 @@ _VARIABLES = (
 # How long a worker waits for the chief's run folder.
 _PATIENCE_SECONDS = 600
 _WORKER_TIMEOUT = 600.0
+_SHORTEST_TIMEOUT = 15.0
 _log = logging.getLogger("trainers")
 
 
@@ -70,8 +71,11 @@ def parse_arguments(argv):
     arguments = parse(parser, argv, _EXTENDABLE)
     if arguments.max_trials < 1:
         parser.error("--max-trials must be at least 1")
-    if arguments.worker_timeout <= 0:
-        parser.error("--worker-timeout must be more than 0")
+    if arguments.worker_timeout < _SHORTEST_TIMEOUT:
+        parser.error(
+            f"--worker-timeout must be at least {_SHORTEST_TIMEOUT:g} seconds: "
+            "a worker gives a sign of life every five"
+        )
     return arguments
 
 
@@ -96,13 +100,12 @@ def main(argv):
     from trainers.experiments import space
 
     point = space.defaults(names, recipe)
+    _check_start(point)
     _check_unfreezing(names, recipe, task)
     if experiment.is_new:
         settings["points"] = space.grid(point, settings["max_trials"])
     elif settings["oracle"] == "grid":
-        settings["points"] = _more_points(
-            settings["points"], space.grid(point, settings["max_trials"])
-        )
+        settings["points"] = _more_points(point, settings)
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
     if role == "worker":
         experiment.check(**facts)
@@ -130,10 +133,14 @@ def main(argv):
     return figures
 
 
-def _more_points(points, finer):
+def _more_points(point, settings):
     """Returns a grid's points and those of a finer one, as many as that has."""
-    others = [point for point in finer if point not in points]
-    return [*points, *others][: max(len(points), len(finer))]
+    from trainers.experiments import space
+
+    points = settings["points"]
+    finer = space.grid(point, settings["max_trials"])
+    others = [each for each in finer if each not in points]
+    return space.farthest_first(points, others, max(len(points), len(finer)))
 
 
 def _role(arguments):
@@ -189,6 +196,21 @@ def _fields(settings):
             "out of `--tune`, and give the longest training as `--epochs`."
         )
     return names
+
+
+def _check_start(point):
+    """Raises if a search on a logarithmic scale would start from 0."""
+    from trainers.experiments.space import TUNABLE
+
+    for name, value in point.items():
+        field = TUNABLE[name]
+        if getattr(field, "sampling", None) == "log" and value <= 0:
+            raise UserError(
+                f"`--tune {name}` searches from {field.low:g} to "
+                f"{field.high:g} on a logarithmic scale, which has no place "
+                f"for the recipe's {value:g}. Give another "
+                f"`--{name.replace('_', '-')}` to start from."
+            )
 
 
 def _check_unfreezing(names, recipe, task):

@@ -197,6 +197,12 @@ def test_a_learning_curve(flags, scratch, tmp_path):
         ),
         pytest.param(
             tune.main,
+            ["--tune", "encoder_dropout", "--encoder-dropout", "0"],
+            "logarithmic scale.*`--encoder-dropout`",
+            id="nothing_on_a_logarithmic_scale",
+        ),
+        pytest.param(
+            tune.main,
             ["--tune", "unfreezing"],
             "takes 3 epochs or more",
             id="too_few_epochs",

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 from sklearn import metrics
 
 from trainers.report.figures import (
@@ -11,7 +11,7 @@ from trainers.report.figures import (
     label_counts,
 )
 from trainers.report.predictions import LabelSetPredictions, Predictions
-from trainers.report.scores import class_scores, f1_intervals, task_scores
+from trainers.report.scores import class_scores, intervals, task_scores
 from ulmfit_tf.data import TaskType
 from ulmfit_tf.pretrained import Decision
 
@@ -128,7 +128,7 @@ def test_each_class_has_its_figures_and_threshold():
     ],
 )
 def test_intervals_are_as_wide_as_f1_varies(predictions, name, average):
-    low, high = f1_intervals(predictions)[name]
+    low, high = intervals(predictions)[name]
     rng = np.random.default_rng(5)
     draws = []
     for _ in range(300):
@@ -148,7 +148,49 @@ def test_a_split_without_a_mistake_has_no_interval_of_f1():
     perfect = Predictions(
         "test", [""] * 9, np.arange(9) % 3, np.eye(3)[[0, 1, 2] * 3]
     )
-    assert f1_intervals(perfect) == {}
+    assert not {"micro_f1", "macro_f1", "f1"} & set(intervals(perfect))
+
+
+def test_a_rare_class_is_in_every_mean_of_the_interval():
+    """Nine classes of 30 texts, and one of two that is never answered."""
+    rng = np.random.default_rng(0)
+    labels = np.array([*np.repeat(np.arange(9), 30), 9, 9])
+    wrong = rng.random(len(labels)) < 0.1
+    answers = np.where(wrong | (labels == 9), (labels + 1) % 9, labels)
+    predictions = Predictions(
+        "test", [""] * len(labels), labels, np.eye(10)[answers]
+    )
+    low, high = intervals(predictions)["macro_f1"]
+    point = task_scores(predictions)["macro_f1"] / 100
+    assert low < point < high
+    # Nine of the ten, all but perfect, are 0.9 at most.
+    assert high < 0.9 * (point / 0.8) and high - point < 0.06
+
+
+def test_two_classes_have_intervals_of_all_their_figures():
+    predictions = _one_label(2)
+    known = intervals(predictions)
+    labels, answers = predictions.labels == 1, predictions.answers == 1
+    right = int(np.sum(labels & answers))
+    for name, total in (("precision", answers.sum()), ("recall", labels.sum())):
+        expected = stats.binomtest(right, int(total)).proportion_ci(
+            method="wilson"
+        )
+        assert known[name] == pytest.approx(
+            (expected.low, expected.high), abs=1e-3
+        )
+    rng = np.random.default_rng(5)
+    draws = []
+    for _ in range(300):
+        index = rng.integers(300, size=300)
+        draws.append(
+            metrics.roc_auc_score(
+                predictions.labels[index], predictions.probabilities[index, 1]
+            )
+        )
+    low, high = known["auc"]
+    assert low == pytest.approx(np.percentile(draws, 2.5), abs=0.015)
+    assert high == pytest.approx(np.percentile(draws, 97.5), abs=0.015)
 
 
 def test_what_is_shown_of_a_text_is_its_surest_mistake():

@@ -152,12 +152,10 @@ class Cells:
         return self.directory / "probabilities" / f"{key}.npy"
 
     def _train(self, cell, model):
-        seconds = {"seconds": 0.0, "language_model_seconds": 0.0}
         try:
-            encoder, seconds["language_model_seconds"] = self._encoder(cell)
-            with RunClock(self._stage(cell.key)) as clock:
+            encoder = self._encoder(cell)
+            with RunClock(self._stage(cell.key)):
                 result = {"validation_error": self._error(cell, encoder, model)}
-                seconds["seconds"] = clock.seconds()
         except FloatingPointError as error:
             # That a recipe diverges is a result as well.
             _log.warning("diverged: %s", error)
@@ -169,7 +167,8 @@ class Cells:
         return {
             "key": cell.key,
             **result,
-            **seconds,
+            "seconds": self._seconds(cell.key),
+            "language_model_seconds": self._seconds(cell.language_model_key),
             "seed": cell.options.seed,
             "direction": cell.options.direction,
             "language_model": cell.language_model_key,
@@ -199,26 +198,40 @@ class Cells:
         _write(path, lambda file: np.save(file, probabilities))
         return error_of(task, probabilities)
 
+    def _seconds(self, key):
+        """Returns the seconds of a stage's training, 0 if there was none."""
+        return 0.0 if key is None else RunClock(self._stage(key)).seconds()
+
     def _encoder(self, cell):
-        """The weights that stage three starts from, and their seconds."""
+        """The weights that stage three starts from."""
         key = cell.language_model_key
         if key is None:
-            return starting_weights(cell.task, cell.options.direction), 0.0
+            return starting_weights(cell.task, cell.options.direction)
         path = self.directory / "language_models" / f"{key}.npz"
+        diverged = path.with_suffix(".diverged")
         with locked(self.directory / "locks" / key):
-            clock = RunClock(self._stage(key))
-            if not path.exists():
-                with clock:
-                    weights, _ = fine_tune_language_model(
-                        cell.task, cell.recipe, self._stage(key), cell.options
-                    )
-                _write(path, lambda file: np.savez(file, **weights))
-            else:
+            if path.exists():
                 _log.info("stage two: done before")
+            elif diverged.exists():
+                raise FloatingPointError(diverged.read_text("utf-8"))
+            else:
+                try:
+                    with RunClock(self._stage(key)):
+                        weights, _ = fine_tune_language_model(
+                            cell.task,
+                            cell.recipe,
+                            self._stage(key),
+                            cell.options,
+                        )
+                except FloatingPointError as error:
+                    # It would for every other cell that shares it.
+                    reason = str(error).encode("utf-8", "replace")
+                    _write(diverged, lambda file: file.write(reason))
+                    raise
+                _write(path, lambda file: np.savez(file, **weights))
             _remove_states(self._stage(key))
         with np.load(path, allow_pickle=False) as file:
-            weights = {name: file[name] for name in file.files}
-        return weights, RunClock(self._stage(key)).seconds()
+            return {name: file[name] for name in file.files}
 
 
 def error_of(task, probabilities):

@@ -98,7 +98,11 @@ def serve(oracle, watch, timeout):
         os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT")
     )
     servicer = OracleServicer(oracle)
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=1),
+        # Else two chiefs could listen at one place, and mix their trials.
+        options=[("grpc.so_reuseport", 0)],
+    )
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(place)

@@ -146,9 +146,22 @@ class Experiment:
         return self.settings["overrides"]
 
     @property
+    def scratch_recipe(self):
+        """Str, the file of what starts from scratch, or `None`."""
+        # Runs of earlier releases lack it.
+        return self.settings.get("scratch_recipe")
+
+    @property
     def seeds(self):
         """Range of the seeds."""
         return range(self.settings["seeds"])
+
+    def asked_for(self):
+        """Returns the settings in the run folder.
+
+        Another process may have been started with more seeds since.
+        """
+        return command_line.read_json(self.directory / "config.json")
 
     def open(self, **facts):
         """Makes the run folder, or goes on in it.

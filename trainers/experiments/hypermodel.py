@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import time
 
 import keras_tuner
 import tensorflow as tf
@@ -15,6 +16,7 @@ _log = logging.getLogger("trainers")
 # What the oracle is told of a seed that diverged, in per cent: a failed trial
 # would be lost to it, and three in a row would end the search.
 _WORST_ERROR = 100.0
+_PAUSE_SECONDS = 0.5
 
 
 class RecipeHyperModel(keras_tuner.HyperModel):
@@ -87,6 +89,14 @@ class RecipeTuner(keras_tuner.Tuner):
             oracle.reload()
         else:
             oracle.save()
+
+    def pre_create_trial(self):
+        """Leaves the chief alone between two requests for work.
+
+        KerasTuner asks again at once where Hyperband has none to give yet.
+        """
+        if self._is_worker():
+            time.sleep(_PAUSE_SECONDS)
 
     def save(self):
         # The tuner has no state; what the oracle has, the oracle's process

@@ -72,8 +72,12 @@ def sentence(method, size, other, curve, errors):
     return (
         f"{method}: {size:,} labels match {match} {other} "
         f"({'' if match.relation == 'about' else match.relation + ' '}"
-        f"{times:.2g} times as many{_range(curve, errors)})."
+        f"{_times(times)} times as many{_range(curve, errors)})."
     )
+
+
+def _times(times):
+    return f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
 
 
 def _range(curve, errors):

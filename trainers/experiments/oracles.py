@@ -81,6 +81,20 @@ class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
         return super().populate_space(trial_id)
 
+    def _vectorize_trials(self):
+        # KerasTuner guesses what running trials will come to before it fits
+        # the process to those that are done: a new one says 0, the best there
+        # is, so that all workers would search around the same point.
+        ongoing, self.ongoing_trials = self.ongoing_trials, {}
+        trials, running = self.trials, set(ongoing.values())
+        self.trials = {k: t for k, t in trials.items() if t not in running}
+        try:
+            if running:
+                self.gpr.fit(*super()._vectorize_trials())
+        finally:
+            self.ongoing_trials, self.trials = ongoing, trials
+        return super()._vectorize_trials()
+
 
 class _Hyperband(_Resumable, oracles.HyperbandOracle):
     def __init__(self, *, max_trials, min_epochs, **kwargs):

@@ -35,6 +35,13 @@ class Interval:
         kind = int if self.whole else rounded
         return sorted({kind(value) for value in values})
 
+    def position(self, value, origin):
+        """Returns how far a value is from another, the whole being 1."""
+        ends = np.array([self.low, self.high, value, origin], "float64")
+        if self.sampling == "log":
+            ends = np.log(ends)
+        return float((ends[2] - ends[3]) / (ends[1] - ends[0]))
+
 
 TUNABLE = {
     "decay_factor": Interval(1.0, 6.0),
@@ -113,6 +120,8 @@ def declare(hyperparameters, point):
 def grid(point, count):
     """Returns at most `count` points of a grid, `point` first.
 
+    Where the grid has more of them, those that lie far apart.
+
     Args:
         point: Dict that `defaults` returned.
         count: Int. With several fields each takes the number of values whose
@@ -131,4 +140,33 @@ def grid(point, count):
         for combination in itertools.product(*values)
     ]
     others = [each for each in points if each != point]
-    return [point, *others][:count]
+    if len(others) < count:
+        return [point, *others]
+    return farthest_first([point], others, count)
+
+
+def farthest_first(points, others, count):
+    """Returns points, and of others those farthest from all before them.
+
+    Args:
+        points: List of dicts, one or more.
+        others: List of dicts to choose from.
+        count: Int, points to return at most.
+    """
+    points, others = list(points), list(others)
+    while others and len(points) < count:
+        nearest = [
+            min(_distance(each, point) for point in points) for each in others
+        ]
+        points.append(others.pop(int(np.argmax(nearest))))
+    return points
+
+
+def _distance(one, other):
+    """Sum over the fields, each from end to end of length 1."""
+    return sum(
+        abs(TUNABLE[name].position(one[name], other[name]))
+        if isinstance(TUNABLE[name], Interval)
+        else float(one[name] != other[name])
+        for name in one
+    )

@@ -17,8 +17,8 @@ def write_table(stem, title, columns, rows, notes=()):
         title: Str.
         columns: Dict from a row's keys to what readers see; the CSV file has
             the keys.
-        rows: List of dicts. Numbers show with two decimals in Markdown, what
-            is missing as a dash.
+        rows: List of dicts. Numbers show with two decimals in Markdown, small
+            ones with three digits, what is missing as a dash.
         notes: Iterable of str, paragraphs below the table.
     """
     stem = pathlib.Path(stem)
@@ -92,7 +92,8 @@ def _shown(value):
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.2f}"
+        # Rates would all be 0.00.
+        return f"{value:.3g}" if 0 < abs(value) < 0.1 else f"{value:.2f}"
     return str(value).replace("|", "\\|")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from trainers.report.figures import Calibration, Share
 from trainers.report.predictions import Predictions
-from trainers.report.scores import f1_intervals
+from trainers.report.scores import intervals
 from ulmfit_tf.data.task_type import TaskType
 
 
@@ -63,14 +63,14 @@ def headline(
     errors = [_share("error", shown), _share("accuracy", shown)]
     if shown is not validation:
         errors.append(_share("error", validation))
-    intervals = f1_intervals(shown)
+    known = intervals(shown)
     task_type = shown.decision.task_type
     others = [
         Card(
             title.format(positive=classes[-1]),
             _fraction(scores[shown.split][name]),
             f"{note}, {shown.split} split",
-            intervals.get(name),
+            known.get(name),
         )
         for name, (title, note) in _OTHERS[task_type].items()
     ]

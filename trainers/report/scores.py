@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from sklearn import metrics
 
-from trainers.report.figures import ClassScores
+from trainers.report.figures import ClassScores, Share
 from trainers.report.predictions import Predictions
 from ulmfit_tf.data.task_type import TaskType
 
@@ -69,12 +69,12 @@ def _binary(predictions):
     }
 
 
-def _auc(predictions):
-    positive = predictions.probabilities[:, 1]
-    both = len(np.unique(predictions.labels)) == 2
-    if not both or np.isnan(positive).any():
+def _auc(predictions, weights=None):
+    positive, labels = predictions.probabilities[:, 1], predictions.labels
+    drawn = labels if weights is None else labels[weights > 0]
+    if len(np.unique(drawn)) < 2 or np.isnan(positive).any():
         return np.nan
-    return metrics.roc_auc_score(predictions.labels, positive)
+    return metrics.roc_auc_score(labels, positive, sample_weight=weights)
 
 
 def _multi_class(predictions):
@@ -131,39 +131,67 @@ def _flags(predictions):
     return np.hstack([labels & answers, answers, labels]).astype("float32")
 
 
-def f1_intervals(predictions: Predictions, seed: int = 0) -> dict:
-    """Returns 95 % intervals of F1 as `(low, high)`, shares.
+def intervals(predictions: Predictions, seed: int = 0) -> dict:
+    """Returns 95 % intervals of a split's figures as `(low, high)`, shares.
 
-    The percentile bootstrap over texts: F1 is no share of texts, so that
-    Wilson's interval does not apply.
+    Precision and recall are shares of texts and have Wilson's interval. F1
+    and the area under the ROC curve are not: theirs is the percentile
+    bootstrap over texts.
 
     Args:
         predictions: `Predictions`.
         seed: Of the resampling.
 
     Returns:
-        Dict: `micro_f1`, `macro_f1`, and `f1`, that of the last class. One
-        that no resample changes is left out: a split without a mistake does
-        not tell how rare they are.
+        Dict: `micro_f1`, `macro_f1`, and of the last class `f1`, `precision`
+        and `recall`; of two classes `auc`. A bootstrap that no resample
+        changes is left out: a split without a mistake does not tell how rare
+        they are.
     """
     rng = np.random.default_rng(seed)
     flags = _flags(predictions)
     num_texts = len(flags)
+    whole = _Counts.of(flags, np.ones(num_texts, "float32")).f1
+    defined = ~np.isnan(whole)
     found: dict[str, list] = {"micro_f1": [], "macro_f1": [], "f1": []}
+    if predictions.decision.task_type is TaskType.BINARY:
+        found["auc"] = []
     for _ in range(_RESAMPLES):
         drawn = rng.integers(num_texts, size=num_texts)
         weights = np.bincount(drawn, minlength=num_texts).astype("float32")
         counts = _Counts.of(flags, weights)
         found["micro_f1"].append(counts.micro_f1)
-        found["macro_f1"].append(counts.macro_f1)
+        # Means of the same classes: one that was not drawn says nothing new.
+        f1 = np.where(np.isnan(counts.f1), whole, counts.f1)[defined]
+        found["macro_f1"].append(f1.mean() if len(f1) else np.nan)
         found["f1"].append(counts.f1[-1])
-    intervals = {
+        if "auc" in found:
+            found["auc"].append(_auc(predictions, weights))
+    bootstrapped = {
         name: tuple(np.nanpercentile(values, [2.5, 97.5]))
         for name, values in found.items()
         if not np.all(np.isnan(values))
     }
     return {
-        name: (low, high)
-        for name, (low, high) in intervals.items()
-        if low < high
+        **_shares(flags),
+        **{
+            name: (low, high)
+            for name, (low, high) in bootstrapped.items()
+            if low < high
+        },
+    }
+
+
+def _shares(flags):
+    """Wilson's intervals of the last class' precision and recall."""
+    counts = _Counts.of(flags, np.ones(len(flags), "float32"))
+    right, answered, labelled = (
+        int(each[-1])
+        for each in (counts.right, counts.answered, counts.labelled)
+    )
+    totals = {"precision": answered, "recall": labelled}
+    return {
+        name: Share(right, total).interval
+        for name, total in totals.items()
+        if total
     }

@@ -1,9 +1,12 @@
 import logging
 import types
+from concurrent import futures
 
+import grpc
 import keras_tuner
 import pytest
 
+from trainers.command_line import UserError
 from trainers.experiments import chief, space
 from trainers.experiments.oracles import new_oracle
 from trainers.recipes import Recipe
@@ -136,3 +139,17 @@ def test_a_live_process_shows_signs_and_an_ended_one_does_not(tmp_path):
     time.sleep(0.1)
     assert watch.silence("a/b") >= 0.1
     assert watch.silence("never") == pytest.approx(0, abs=0.05)
+
+
+def test_a_place_where_another_chief_listens_is_told(tmp_path, monkeypatch):
+    other = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    port = other.add_insecure_port("127.0.0.1:0")
+    other.start()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+    oracle = _Workers(tmp_path, monkeypatch).oracle
+    try:
+        with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
+            chief.serve(oracle, chief.Watch(tmp_path), 1)
+    finally:
+        other.stop(0)

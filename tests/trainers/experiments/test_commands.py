@@ -70,8 +70,11 @@ def test_more_labels_from_scratch_than_with_the_method(
     assert len(trained) == 2 + 2 + 2
     assert figures["sentences"]
     # More of them, later: what was trained is not trained again.
-    more = ["--resume", output, "--scratch-sizes", "8,40,60"]
-    learning_curve.main(more)
+    learning_curve.main(["--resume", output, "--scratch-sizes", "60"])
+    rows = _rows(tmp_path / "run" / "learning_curve.csv")
+    assert [
+        int(row["labels"]) for row in rows if row["method"] == "from scratch"
+    ] == [8, 40, 60]
     assert len(trained) == 6 + 1
     assert {recipe.learning_rate for recipe, _ in trained[6:]} == {0.004}
 
@@ -176,3 +179,81 @@ def test_a_baseline_that_would_look_at_more_labels_is_refused(
                 *("--output", str(tmp_path / "run")),
             ]
         )
+
+
+def test_a_mistake_in_a_baseline_s_recipe_is_told_at_once(
+    small_table, tiny, tmp_path
+):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"unfreezing": "gradual"}')
+    with pytest.raises(UserError, match=r"`--scratch-recipe`.*gradual"):
+        learning_curve.main(
+            [
+                *("--dataset", str(small_table), *tiny, "--sizes", "8"),
+                *("--scratch-recipe", str(file)),
+                *("--output", str(tmp_path / "run")),
+            ]
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--unfreezing", "full"),
+        ("--schedule", "cosine"),
+        ("--decay-factor", "1"),
+        ("--language-model-ratio", "1"),
+    ],
+)
+def test_what_rows_differ_in_cannot_be_set_for_all(
+    small_table, tiny, tmp_path, flags
+):
+    with pytest.raises(UserError, match=f"{flags[0]}.*rows"):
+        ablation.main(
+            [
+                *("--dataset", str(small_table), *tiny, *flags),
+                *("--output", str(tmp_path / "run")),
+            ]
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_stage_two_its_rows_are_not_trained(
+    small_table, tiny, tmp_path, fast_stages
+):
+    trained = fast_stages()
+    ablation.main(
+        [
+            *("--dataset", str(small_table), *tiny, "--seeds", "1"),
+            *("--language-model-epochs", "0"),
+            *("--rows", "lm-full,no-lm-fine-tuning,freez+discr+stlr"),
+            *("--output", str(tmp_path / "run")),
+        ]
+    )
+    assert len(trained) == 1
+    rows = {r["row"]: r for r in _rows(tmp_path / "run" / "ablation.csv")}
+    assert "same as the full method" in rows["lm-full"]["errors"]
+    assert rows["freez+discr+stlr"]["seeds"] == "1"
+
+
+def test_rows_and_seeds_of_another_process_stay_in_the_table(
+    small_table, tiny, tmp_path, fast_stages, monkeypatch
+):
+    """The other begins later, with more to do, and ends first."""
+    fast_stages()
+    output = str(tmp_path / "run")
+    original, begun = ablation._Ablation.measure, []
+
+    def measure(self, row, seed):
+        original(self, row, seed)
+        if not begun:
+            begun.append(row)
+            more = ["--rows", "full+discr", "--seeds", "2"]
+            ablation.main(["--resume", output, *more])
+
+    monkeypatch.setattr(ablation._Ablation, "measure", measure)
+    flags = [*tiny, "--rows", "full", "--seeds", "1", "--output", output]
+    ablation.main(["--dataset", str(small_table), *flags])
+    rows = {r["row"]: r for r in _rows(tmp_path / "run" / "ablation.csv")}
+    assert rows["full+discr"]["seeds"] == "2" and rows["full"]["seeds"] == "1"

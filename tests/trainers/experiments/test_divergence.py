@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -78,6 +79,39 @@ def test_a_users_mistake_in_a_trial_is_told_as_one(
     monkeypatch.setattr(cells, "fine_tune_classifier", mistaken)
     with pytest.raises(UserError, match="what was wrong"):
         tune.main([*flags, "--seeds", "1"])
+
+
+def test_a_stage_two_that_diverges_is_trained_once(
+    small_table, tiny_language_models, tmp_path, fast_stages, monkeypatch
+):
+    fast_stages()
+    begun = []
+
+    def diverge(task, recipe, directory, options):
+        begun.append(options.seed)
+        time.sleep(0.3)
+        raise FloatingPointError("stage two is not finite")
+
+    monkeypatch.setattr(cells, "fine_tune_language_model", diverge)
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="Every trial diverged"):
+        tune.main(
+            [
+                *("--dataset", str(small_table), "--precision", "float32"),
+                *("--pretrained", str(tiny_language_models), "--seeds", "1"),
+                *("--oracle", "grid", "--max-trials", "3"),
+                *("--output", str(run)),
+            ]
+        )
+    assert begun == [0]
+    records = [
+        json.loads(line)
+        for line in (run / "cells.jsonl").read_text().splitlines()
+    ]
+    assert len(records) == 3
+    assert all("stage two" in record["diverged"] for record in records)
+    # Its time counts, though nothing came of it.
+    assert all(each["language_model_seconds"] >= 0.2 for each in records)
 
 
 def test_a_row_of_an_ablation_that_diverges_keeps_its_other_seeds(

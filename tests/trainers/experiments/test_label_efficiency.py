@@ -47,6 +47,9 @@ def test_the_sentence_says_how_many_times():
     assert "more than 400 from scratch (more than 8 times" in sentence(
         "ULMFiT", 50, "from scratch", one, [5.0]
     )
+    assert "(100 times as many)" in sentence(
+        "ULMFiT", 2, "from scratch", one, [30.0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,22 @@ def test_hyperbands_trials_are_long_enough_to_thaw_every_layer(uninterrupted):
         values["tuner/epochs"] for _, values in uninterrupted["hyperband"]
     ]
     assert min(epochs) >= 5 and max(epochs) == 20
+
+
+def test_running_trials_do_not_look_like_the_best(tmp_path):
+    """Errors about 50; a process that was not fitted yet would say 1."""
+    oracle = _oracle("bayesian", tmp_path)
+    for _ in range(6):
+        trial = oracle.create_trial("tuner0")
+        oracle.update_trial(trial.trial_id, {"validation_error": 50.0})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    oracle.trials = {
+        **oracle.trials,
+        "9": keras_tuner.engine.trial.Trial(
+            hyperparameters=oracle.get_space(), trial_id="9", status="RUNNING"
+        ),
+    }
+    oracle.ongoing_trials = {"tuner1": oracle.trials["9"]}
+    _, errors = oracle._vectorize_trials()
+    assert len(errors) == 7 and min(errors) > 40

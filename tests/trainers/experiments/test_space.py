@@ -65,3 +65,22 @@ def test_epochs_are_drawn_by_their_logarithm():
     assert min(drawn) == 5 and max(drawn) == 50
     # Half of them below the geometric mean; uniformly it would be 27.
     assert np.median(drawn) == pytest.approx(np.sqrt(5 * 51), abs=1.5)
+
+
+def test_a_part_of_a_grid_varies_every_field():
+    names = ["decay_factor", "learning_rate", "dropout"]
+    point = space.defaults(names, Recipe())
+    points = space.grid(point, 4)
+    assert points[0] == point and len(points) == 4
+    assert all(len({each[name] for each in points}) > 1 for name in names)
+
+
+def test_points_are_added_where_there_are_none_near():
+    point = space.defaults(["decay_factor"], Recipe())
+    before = space.grid(point, 8)
+    finer = space.grid(point, 16)
+    added = space.farthest_first(
+        before, [each for each in finer if each not in before], 12
+    )[8:]
+    factors = sorted(each["decay_factor"] for each in added)
+    assert len(factors) == 4 and factors[0] < 3 and factors[-1] > 4.5

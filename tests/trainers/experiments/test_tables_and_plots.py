@@ -23,6 +23,13 @@ def test_a_table_reads_the_same_in_both_formats(tmp_path):
     assert not list(tmp_path.glob("*partial*"))
 
 
+def test_small_numbers_keep_their_digits(tmp_path):
+    rows = [{"learning_rate": 0.00123456}, {"learning_rate": 0.0}]
+    tables.write_table(tmp_path / "t", "T", {"learning_rate": "rate"}, rows)
+    lines = (tmp_path / "t.md").read_text().splitlines()
+    assert lines[4:] == ["| 0.00123 |", "| 0.00 |"]
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     figures = []
