@@ -37,9 +37,7 @@ It repeats what its text says, biases included. (Fill in.)
 """
 
 
-def model_card(
-    settings, recipe, model, corpus, options, tokens, seconds
-):
+def model_card(settings, recipe, model, corpus, options, tokens, seconds):
     """Returns the card as Markdown, with gaps for what no run can know.
 
     Args:

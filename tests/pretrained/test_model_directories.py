@@ -125,9 +125,7 @@ def test_a_model_keeps_the_curve_of_its_training(language_model, tmp_path):
         b"\xff\xfe",
     ],
 )
-def test_a_curve_that_cannot_be_read_is_told(
-    language_model, tmp_path, content
-):
+def test_a_curve_that_cannot_be_read_is_told(language_model, tmp_path, content):
     language_model.save_to_preset(tmp_path / "model")
     (tmp_path / "model" / "curve.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"curve\.csv.*Remove the file"):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from trainers.recipes import Recipe
 from trainers.report import Predictions, write_report
+from trainers.report.report import _distinct
 from trainers.report.scores import task_scores
 from trainers.thresholds import undecided
 from ulmfit_tf import text
@@ -67,6 +68,10 @@ def _records(direction, recipe, num_groups):
 
     keys = ["loss", "accuracy", "val_loss", "val_accuracy"]
     return {
+        f"{direction}_pretraining": [
+            {"million_tokens": 40.0 * part, "perplexity": 300.0 / part}
+            for part in range(1, 9)
+        ],
         f"{direction}_language_model": epochs(
             recipe.language_model_epochs, ["loss", "perplexity"], num_groups - 1
         ),
@@ -214,6 +219,7 @@ def test_everything_is_told_of_the_test_split(tested):
     assert "Test error" in shown and "Validation error" in shown
     assert "304 tested on" in shown and "62 seconds" in shown
     assert "There is no test split" not in shown
+    assert "Stage one: forward language model" in shown
     assert "Stage two: forward language model" in shown
     assert "from epoch 1 head; from epoch 2 head, LSTM 3;" in shown
     assert "occlusion" in shown
@@ -372,3 +378,8 @@ def test_a_browser_has_nothing_to_complain_of(report, tmp_path):
     result = _browse(page, 1280, "--dump-dom")
     assert "<svg" in result.stdout
     assert "CONSOLE" not in result.stderr
+
+
+def test_a_text_that_is_there_twice_is_shown_once():
+    texts = ["a", "b", "a", "c", "b"]
+    assert _distinct(np.array([4, 3, 1, 2, 0]), texts) == [4, 3, 2]

@@ -126,8 +126,8 @@ def _width(share):
 def _examples(classifier, classes, shown):
     """The most confident mistakes and the least confident hits."""
     order = np.argsort(shown.confidences, kind="stable")
-    hits = order[shown.hits[order]][:_EXAMPLES]
-    mistakes = order[~shown.hits[order]][::-1][:_EXAMPLES]
+    hits = _distinct(order[shown.hits[order]], shown.texts)
+    mistakes = _distinct(order[~shown.hits[order]][::-1], shown.texts)
     chosen = np.array([*mistakes, *hits], int)
     watched = shown.watched[chosen]
     shaded = influence.shade(
@@ -153,6 +153,14 @@ def _examples(classifier, classes, shown):
         for index, of, text in zip(chosen, watched, shaded, strict=True)
     ]
     return examples[: len(mistakes)], examples[len(mistakes) :]
+
+
+def _distinct(order, texts):
+    """The first few indices whose texts differ: data sets have copies."""
+    first = {texts[index]: index for index in reversed(order)}
+    return [index for index in order if first[texts[index]] == index][
+        :_EXAMPLES
+    ]
 
 
 def _flat(settings):
