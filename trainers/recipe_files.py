@@ -111,8 +111,12 @@ def read_recipe(path, flag="--recipe"):
                 f"Expected: {', '.join(types)}."
             )
         fields[name] = _typed(f"{flag} {path}", name, value, types[name])
-    # A recipe checks its ranges.
-    Recipe(**fields)
+    try:
+        # A recipe checks its ranges.
+        Recipe(**fields)
+    except UserError as error:
+        # It names a flag, which nobody gave.
+        raise UserError(f"`{flag} {path}`: {error}") from error
     return fields
 
 

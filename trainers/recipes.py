@@ -125,6 +125,8 @@ class Recipe:
 CHOICES = {
     "class_weights": ("none", "balanced"),
     "schedule": SCHEDULES,
+    # Those of `ulmfit_tf.training.unfreezing`, which takes seconds to import.
+    "unfreezing": ("paper", "script", "chain-thaw", "full", "last"),
 }
 _MANY = 10**9
 _RANGES = (

@@ -63,7 +63,14 @@ def test_help_says_of_each_flag_what_it_does():
         ),
         pytest.param('{"ratio": true}', "Received: true", id="bool"),
         pytest.param('{"unfreezing": 1}', "must be a string", id="number"),
-        pytest.param('{"cut_frac": 1.5}', "--cut-frac", id="range"),
+        pytest.param(
+            '{"cut_frac": 1.5}', r"recipe\.json`: `--cut-frac`", id="range"
+        ),
+        pytest.param(
+            '{"unfreezing": "gradual"}',
+            r"recipe\.json`: `--unfreezing` must be paper or",
+            id="unfreezing",
+        ),
         pytest.param('{"ratio": NaN}', "--ratio", id="not_a_number"),
         pytest.param(
             '{"schedule": "linear"}', "`--schedule` must be", id="schedule"

@@ -4,6 +4,7 @@ import pytest
 
 from trainers.command_line import UserError
 from trainers.recipes import (
+    CHOICES,
     FROM_SCRATCH,
     Recipe,
     fitted_to_model,
@@ -11,6 +12,7 @@ from trainers.recipes import (
     recipe_for,
 )
 from ulmfit_tf import models
+from ulmfit_tf.training.unfreezing import METHODS
 
 
 def test_a_flag_beats_the_scratch_recipe_and_that_the_data_sets():
@@ -20,6 +22,10 @@ def test_a_flag_beats_the_scratch_recipe_and_that_the_data_sets():
     assert imdb.unfreezing == "paper"
     given = recipe_for("imdb", {"unfreezing": "last"}, pretrained=False)
     assert given.unfreezing == "last"
+
+
+def test_the_ways_of_unfreezing_are_those_that_there_are():
+    assert CHOICES["unfreezing"] == METHODS
 
 
 def test_the_papers_constants_are_the_defaults():

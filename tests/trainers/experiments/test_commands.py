@@ -181,12 +181,20 @@ def test_a_baseline_that_would_look_at_more_labels_is_refused(
         )
 
 
+@pytest.mark.parametrize(
+    "recipe, message",
+    [
+        ('{"unfreezing": "gradual"}', "gradual"),
+        # Known only with the model's layers.
+        ('{"unfreezing": "chain-thaw", "epochs": 2}', "takes 3 epochs"),
+    ],
+)
 def test_a_mistake_in_a_baseline_s_recipe_is_told_at_once(
-    small_table, tiny, tmp_path
+    small_table, tiny, tmp_path, recipe, message
 ):
     file = tmp_path / "scratch.json"
-    file.write_text('{"unfreezing": "gradual"}')
-    with pytest.raises(UserError, match=r"`--scratch-recipe`.*gradual"):
+    file.write_text(recipe)
+    with pytest.raises(UserError, match=rf"`--scratch-recipe.*{message}"):
         learning_curve.main(
             [
                 *("--dataset", str(small_table), *tiny, "--sizes", "8"),
