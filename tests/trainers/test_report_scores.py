@@ -119,6 +119,15 @@ def test_each_class_has_its_figures_and_threshold():
         )
 
 
+def _resampled(figure, num_texts=300):
+    """The interval of a figure of indices drawn with replacement."""
+    rng = np.random.default_rng(5)
+    draws = [
+        figure(rng.integers(num_texts, size=num_texts)) for _ in range(300)
+    ]
+    return tuple(np.percentile(draws, [2.5, 97.5]))
+
+
 @pytest.mark.parametrize(
     "predictions, name, average",
     [
@@ -128,20 +137,16 @@ def test_each_class_has_its_figures_and_threshold():
     ],
 )
 def test_intervals_are_as_wide_as_f1_varies(predictions, name, average):
-    low, high = intervals(predictions)[name]
-    rng = np.random.default_rng(5)
-    draws = []
-    for _ in range(300):
-        index = rng.integers(300, size=300)
-        draws.append(
-            metrics.f1_score(
+    assert intervals(predictions)[name] == pytest.approx(
+        _resampled(
+            lambda index: metrics.f1_score(
                 predictions.labels[index],
                 predictions.answers[index],
                 average=average,
             )
-        )
-    assert low == pytest.approx(np.percentile(draws, 2.5), abs=0.015)
-    assert high == pytest.approx(np.percentile(draws, 97.5), abs=0.015)
+        ),
+        abs=0.015,
+    )
 
 
 def test_a_split_without_a_mistake_has_no_interval_of_f1():
@@ -179,18 +184,14 @@ def test_two_classes_have_intervals_of_all_their_figures():
         assert known[name] == pytest.approx(
             (expected.low, expected.high), abs=1e-3
         )
-    rng = np.random.default_rng(5)
-    draws = []
-    for _ in range(300):
-        index = rng.integers(300, size=300)
-        draws.append(
-            metrics.roc_auc_score(
+    assert known["auc"] == pytest.approx(
+        _resampled(
+            lambda index: metrics.roc_auc_score(
                 predictions.labels[index], predictions.probabilities[index, 1]
             )
-        )
-    low, high = known["auc"]
-    assert low == pytest.approx(np.percentile(draws, 2.5), abs=0.015)
-    assert high == pytest.approx(np.percentile(draws, 97.5), abs=0.015)
+        ),
+        abs=0.015,
+    )
 
 
 def test_what_is_shown_of_a_text_is_its_surest_mistake():
