@@ -113,6 +113,7 @@ def train_classifier(
             loss=goal.loss,
             metrics=goal.metrics(),
         )
+        training.separate_seeds(model)
     state = training.TrainingState(
         directory / "training_state.npz", options.checkpoint_seconds
     )
@@ -141,6 +142,8 @@ def train_classifier(
             variables,
             state,
             patience=recipe.early_stopping,
+            # The loss may rise when layers thaw.
+            patient_from=recipe.epochs - stages[-1].epochs,
         )
         callbacks.append(best)
     if state.restore(model):

@@ -252,6 +252,7 @@ def compiled_language_model(
             model, groups, optimizers, recipe.global_clipnorm
         )
     )
+    training.separate_seeds(model)
     return model, optimizers
 
 

@@ -273,6 +273,9 @@ _USUAL_BATCH_SIZE = Recipe.batch_size
 # What is more than this is enough text to fine-tune on, and to train the
 # classifier on.
 _MOST_TOKENS = 20_000_000
+_STAGE_TWO_LENGTH = {"language_model_epochs", "language_model_steps"}
+# Of each stream of stage two, about.
+_TOKENS_A_STEP = 70
 # Of stage three where there is much text: as for the large registered sets.
 # Enough to unfreeze all five groups and go over all layers once more.
 _LARGE_SET_EPOCHS = RECIPES["imdb"].epochs
@@ -292,8 +295,9 @@ def fitted_to_size(
     Few documents get more epochs of stage three, about the same number of
     steps whatever the batch size, and batches of at most half of them; a data
     set without a recipe of its own gets fewer epochs of stages two and three
-    the more text it has, and a small part of one with a recipe as many of
-    stage two as if it had none. What the user gave stays.
+    the more text it has, of stage two a part of one at last, and a small part
+    of one with a recipe as many of stage two as if it had none. What the user
+    gave stays.
 
     Args:
         recipe: `Recipe`.
@@ -323,6 +327,14 @@ def fitted_to_size(
             and enough < recipe.language_model_epochs
         ):
             changes["language_model_epochs"] = enough
+        if (
+            tokens > _MOST_TOKENS
+            and recipe.language_model_epochs
+            and not _STAGE_TWO_LENGTH & set(given)
+        ):
+            changes["language_model_steps"] = _MOST_TOKENS // (
+                recipe.language_model_batch_size * _TOKENS_A_STEP
+            )
         enough = max(_LARGE_SET_EPOCHS, wanted, _MOST_TOKENS // labelled_tokens)
         # Other orders of unfreezing may need more epochs than that.
         if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:

@@ -86,6 +86,8 @@ def best_threshold(probabilities: np.ndarray, truth: np.ndarray) -> float:
     middle = (descending[cuts] + below[cuts]) / 2
     # Between neighbouring numbers there is no middle.
     middle = np.where(middle > below[cuts], middle, descending[cuts])
+    # A decision's thresholds lie below 1.
+    middle = np.minimum(middle, np.nextafter(np.float32(1), np.float32(0)))
     best = np.flatnonzero(f1 == f1.max())
     nearest = best[np.argmin(np.abs(middle[best] - _EVEN_ODDS))]
     return float(middle[nearest])

@@ -172,6 +172,13 @@ def test_long_names_as_there_are_come_back(write):
 
 
 def test_memory_does_not_grow_with_the_number_of_members(write):
+    def peak(path, count):
+        tracemalloc.start()
+        assert sum(1 for _ in read_members(path, ANY)) == count
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
     peaks = []
     for count in (500, 5000):
         content = b"".join(
@@ -179,8 +186,6 @@ def test_memory_does_not_grow_with_the_number_of_members(write):
             for number in range(count)
         )
         path = write("a.tar", content + bytes(1024))
-        tracemalloc.start()
-        assert sum(1 for _ in read_members(path, ANY)) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        # The least: other threads of the process are measured as well.
+        peaks.append(min(peak(path, count) for _ in range(3)))
     assert peaks[1] < 1.5 * peaks[0]

@@ -192,9 +192,94 @@ def test_copies_of_a_held_out_text_go_along():
     assert len(dataset.train_texts) + len(dataset.test_texts) == 140
 
 
-def test_copies_stay_where_a_class_would_be_lost():
+def test_a_class_of_one_text_is_trained_on_and_nothing_is_on_both_sides():
     texts = with_copies((40, 20, 1), 4)
     dataset = hold_out_test(texts, 0.1, seed=0)
-    assert "c" in {text[0] for text in dataset.train_texts}
-    repeated = repeated_texts(dataset.test_texts, dataset.train_texts)
-    assert repeated > 0
+    train, validation_texts, _ = dataset.split_validation(0.1, seed=0)
+    parts = [train.train_texts, validation_texts, dataset.test_texts]
+    assert [sum(text[0] == "c" for text in part) for part in parts] == [4, 0, 0]
+    assert not repeated_texts(dataset.test_texts, dataset.train_texts)
+    assert not repeated_texts(validation_texts, train.train_texts)
+    assert "None of them has one of these classes: `c`" in dataset.notes[0]
+
+
+def of_groups(groups):
+    """A data set of `(class, copies)` for each different text."""
+    rows = [
+        (f"{'abcd'[label]} {i}", label)
+        for i, (label, copies) in enumerate(groups)
+        for _ in range(copies)
+    ]
+    order = np.random.default_rng(1).permutation(len(rows))
+    return TextDataset(
+        name="copies",
+        classes=tuple("abcd"[: 1 + max(label for label, _ in groups)]),
+        train_texts=[rows[i][0] for i in order],
+        train_labels=np.array([rows[i][1] for i in order]),
+    )
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        pytest.param([(0, 1)] * 1000 + [(1, 10)] * 100, id="oversampled"),
+        pytest.param([(0, 1)] * 1000 + [(1, 20)] * 50, id="more_so"),
+        pytest.param([(0, 20)] * 60 + [(1, 20)] * 40, id="all_alike"),
+        pytest.param([(0, 50)] * 25 + [(1, 50)] * 25, id="few_texts"),
+        pytest.param(
+            [(i % 2, 1 + 2000 // (i + 5)) for i in range(1500)], id="zipf"
+        ),
+        pytest.param(
+            [(i % 2, 1) for i in range(4300)]
+            + [(i % 2, 10) for i in range(40)]
+            + [(i % 2, 60) for i in range(5)],
+            id="some_frequent",
+        ),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fraction_is_kept_whatever_the_copies(groups, seed):
+    dataset = of_groups(groups)
+    rows = len(dataset.train_texts)
+    held_out = hold_out_test(dataset, 0.1, seed)
+    train, texts, labels = held_out.split_validation(0.1, seed)
+    assert 0.07 * rows < len(held_out.test_texts) < 0.14 * rows
+    assert 0.06 * rows < len(texts) < 0.13 * rows
+    whole = np.bincount(dataset.train_labels) / rows
+    for part in (held_out.test_labels, labels, train.train_labels):
+        shares = np.bincount(part, minlength=2) / len(part)
+        np.testing.assert_allclose(shares, whole, atol=0.2)
+    parts = [set(held_out.test_texts), set(texts), set(train.train_texts)]
+    assert sum(map(len, parts)) == len(groups) == len(set.union(*parts))
+    assert sum(map(len, (held_out.test_texts, texts, train.train_texts))) == (
+        rows
+    )
+
+
+def test_a_text_that_is_most_of_the_data_is_trained_on():
+    dataset = of_groups([(0, 900)] + [(i % 2, 1) for i in range(100)])
+    for seed in range(20):
+        held_out = hold_out_test(dataset, 0.1, seed)
+        assert "a 0" not in held_out.test_texts
+        assert len(held_out.test_texts) >= 2
+
+
+def test_copies_with_other_labels_take_no_class_away():
+    # All texts of the rare class are texts of a common one as well.
+    dataset = of_groups([(i % 2, 4) for i in range(200)])
+    labels = dataset.train_labels.copy()
+    for text in ("a 0", "a 2", "a 4"):
+        labels[dataset.train_texts.index(text)] = 2
+    dataset = dataclasses.replace(
+        dataset, classes=("a", "b", "c"), train_labels=labels
+    )
+    for seed in range(10):
+        held_out = hold_out_test(dataset, 0.1, seed)
+        assert not repeated_texts(held_out.test_texts, held_out.train_texts)
+        assert (held_out.train_labels == 2).sum() >= 2
+
+
+def test_too_few_different_texts_are_refused():
+    dataset = of_groups([(0, 50), (0, 50), (1, 50), (1, 50)])
+    with pytest.raises(DataError, match="has 4 different texts.*fraction 0"):
+        hold_out_test(dataset, 0.1, seed=0)

@@ -138,15 +138,22 @@ def test_few_undecodable_bytes_are_replaced_and_told(write, caplog):
     assert "1 of the 122 texts" in dataset.notes[0]
 
 
+def test_one_broken_text_of_a_small_set_is_told(write):
+    rows = b"caf\xe9,x\nmilk,y\n" + b"tea,x\nwater,y\n" * 44
+    (note,) = load(write("r.csv", b"text,label\n" + rows)).notes
+    assert "1 of the 90 texts" in note
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
+        (b"text,label\n" + b"caf\xe9,x\ntea,y\n" * 3, "3 of the 6 texts"),
         (b"text,label\nf\xfcr,x\nblau,y\n", "1 of the 2 texts.*CP1252"),
         # Two classes would become one.
         (b"text,label\na,B\xe4r\nb,B\xfcr\nc,x\n", "The labels .*CP1252"),
         (b"Ger\xe4t,label\na,x\nb,y\n", "no column `text`.*CP1252"),
     ],
-    ids=["texts", "labels", "columns"],
+    ids=["many", "texts", "labels", "columns"],
 )
 def test_a_file_in_another_encoding_is_refused(write, content, message):
     with pytest.raises(DataError, match=message):
@@ -167,8 +174,8 @@ def test_class_folders_in_another_encoding_are_refused(write, tmp_path, caplog):
         (["1", "1.0", "2", "2.00"], ("1", "2")),
         # All alike: they stay as they are.
         (["1.0", "2.0", "1.0"], ("1.0", "2.0")),
-        (["1", "1.0", "1.1"], ("1", "1.0", "1.1")),
-        (["a", "1", "1.0"], ("1", "1.0", "a")),
+        (["1", "1.0", "1.1", "2.0"], ("1", "1.1", "2.0")),
+        (["a", "1", "1.0"], ("1", "a")),
     ],
 )
 def test_whole_numbers_are_one_class_however_written(write, labels, classes):
@@ -177,11 +184,45 @@ def test_whole_numbers_are_one_class_however_written(write, labels, classes):
     assert set(dataset.classes) == set(classes)
 
 
+def test_numbers_of_label_lists_are_one_class_however_written(write):
+    rows = "a,1|2\nb,1.0|3.5\nc,2.0|2\n"
+    path = write("n.csv", "text,label\n" + rows)
+    dataset = load(path, multi_label=True)
+    assert dataset.classes == ("1", "2", "3.5")
+    expected = [[1, 1, 0], [1, 0, 1], [0, 1, 0]]
+    assert dataset.train_labels.astype(int).tolist() == expected
+
+
+def test_a_number_that_is_none_is_no_list_of_labels(write):
+    rows = '{"text": "a", "label": ["x", "y"]}\n{"text": "b", "label": NaN}\n'
+    with pytest.raises(DataError, match="1 rows.*lines 2"):
+        load(write("n.jsonl", rows), multi_label=True)
+
+
+def test_a_class_that_may_mean_no_label_is_told(write):
+    rows = "a,spam\nb,nan\nc,none\n"
+    (note,) = load(write("n.csv", "text,label\n" + rows)).notes
+    assert note.startswith("['nan'] is taken for the name of a class.")
+
+
+def test_blanks_after_commas(write):
+    rows = 'text, label\n"hello, you", "a"\nbye, "b"\n'
+    dataset = load(write("n.csv", rows))
+    assert dataset.train_texts == ["hello, you", "bye"]
+    assert dataset.classes == ("a", "b")
+    # Only where the first line has them: this is a text that begins so.
+    dataset = load(write("m.csv", 'label,text\na, "x" y\nb,z\n'))
+    assert dataset.train_texts == [' "x" y', "z"]
+
+
 def test_classes_that_look_alike_are_told(write):
     rows = "a,spam\nb,Spam\nc,not  ok\nd,not ok\ne,else\n"
     (note,) = load(write("n.csv", "text,label\n" + rows)).notes
     assert "'Spam' and 'spam'" in note
     assert "'not  ok' and 'not ok'" in note and "else" not in note
+    rows = "a,caf\u00e9\nb,cafe\u0301\n"
+    (note,) = load(write("n.csv", "text,label\n" + rows)).notes
+    assert note.startswith("Classes of `n.csv` look alike")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +248,8 @@ def test_classes_that_look_alike_are_told(write):
         ("n.jsonl", '{"text": 3, "label": "x"}', "must hold strings.*`int`"),
         ("l.jsonl", '{"text": "a", "label": ["x"]}', "several labels"),
         ("j.jsonl", '{"text": "a", "label": "x"}\n{"text', "Line 2.*not val"),
+        ("j.jsonl", f'{{"text": "a", "label": {"1" * 5000}}}', "Line 1.*valid"),
+        ("j.jsonl", "[" * 100_000, "Line 1.*not valid JSON"),
         ("j.jsonl", "[1]\n", "Line 1.*not a JSON object.*list"),
         ("r.csv", "text,label\na,x\nb, c,y\n", "Line 3.*3 fields"),
         ("r.tsv", "text\tlabel\na\n", "Line 2.*1 fields.*Expected: 2"),
@@ -233,6 +276,21 @@ def test_unusable_files(write, name, content, message):
         ({"set/a/1.txt": "x", "set/b/1.md": "y"}, "`.*b` holds no .txt file"),
         ({"set/a/1.txt": "x", "set/b/9.txt": " "}, r"1 files.*\['9.txt'\]"),
         ({"set/a/1.txt": "x"}, r"All labels.*\['a'\]"),
+        (
+            {
+                "set/train/a/1.txt": "x",
+                "set/train/b/1.txt": "y",
+                "set/test/1.txt": "z",
+            },
+            "`.*test` holds no subfolders.*`unlabelled`",
+        ),
+        (
+            {
+                "set/train.csv": "text,label\na,x\nb,y\n",
+                "set/test.csv": "text\nc\n",
+            },
+            "test.csv` has no column `label`.*rename the file to `unlabelled`",
+        ),
     ],
 )
 def test_unusable_folders(write, tmp_path, files, message):
@@ -290,6 +348,32 @@ def test_hidden_files_of_archives_are_no_texts(write, tmp_path):
     assert load(tmp_path / "set").train_texts == ["neg/1", "pos/1"]
 
 
+def test_class_folders_that_cannot_be_read_are_refused(write, tmp_path):
+    write("set/pos/1.txt", "great")
+    write("set/neg/1.txt", "bad")
+    (tmp_path / "set/neg/9.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"9\.txt. could not be read"):
+        load(tmp_path / "set")
+
+
+def test_class_folders_take_any_capitals_and_tell_the_rest(
+    write, tmp_path, caplog
+):
+    for name in ("train/a/1.TXT", "train/b/1.txt", "train/b/2.md", "dev/a/1"):
+        write(f"set/{name}", name)
+    (tmp_path / "set/train/b/x.txt").mkdir()
+    dataset = load(tmp_path / "set")
+    assert dataset.train_texts == ["train/a/1.TXT", "train/b/1.txt"]
+    assert "set: not read: dev." in caplog.text
+    assert "b: not read: 2.md, x.txt." in caplog.text
+
+
+def test_a_class_may_be_called_train(write, tmp_path):
+    for name in ("bus", "plane", "train"):
+        write(f"set/{name}/1.txt", name)
+    assert load(tmp_path / "set").classes == ("bus", "plane", "train")
+
+
 def test_utf16_in_a_class_folder_is_refused(write, tmp_path):
     write("set/pos/1.txt", "great".encode("utf-16"))
     write("set/neg/1.txt", "bad")
@@ -314,6 +398,36 @@ def test_training_texts_in_the_test_table_are_noted(write, tmp_path):
     write("set/test.csv", "text,label\na ,x\nc,y\n")
     (note,) = load(tmp_path / "set").notes
     assert note.startswith("1 of the 2 test texts of `set` are training texts")
+
+
+def test_unlabelled_texts_that_are_held_out_are_left_out(write, tmp_path):
+    texts = [f"text {i}" for i in range(100)]
+    rows = "".join(f"{text},{'xy'[i % 2]}\n" for i, text in enumerate(texts))
+    write("set/train.csv", "text,label\n" + rows)
+    write("set/unlabelled.csv", "text\n" + "\n".join([*texts, "new"]))
+    dataset = load_dataset(tmp_path / "set")
+    assert len(dataset.test_texts) == 10
+    assert not set(dataset.unlabelled_texts) & set(dataset.test_texts)
+    assert len(dataset.unlabelled_texts) == 91
+    assert "10 unlabelled texts of `set` are left out" in dataset.notes[-1]
+
+
+def test_test_texts_among_the_unlabelled_are_noted(write, tmp_path):
+    write("set/train.csv", "text,label\na,x\nb,y\n")
+    write("set/test.csv", "text,label\nc,x\nd,y\n")
+    write("set/unlabelled.csv", "text\nc\ne\n")
+    dataset = load(tmp_path / "set")
+    assert dataset.notes[0].startswith("1 of the 2 test texts of `set` are am")
+    assert dataset.unlabelled_texts == ["c", "e"]
+
+
+def test_many_unknown_classes_are_told_in_short(write, tmp_path):
+    rows = "".join(f"a {i},{i}\n" for i in range(2000))
+    write("set/train.csv", "text,label\n" + rows)
+    write("set/test.csv", "text,label\n" + rows.replace(",", ",t"))
+    with pytest.raises(DataError, match=r"\(2000 in all\)") as error:
+        load(tmp_path / "set")
+    assert len(str(error.value)) < 1000
 
 
 def test_a_class_name_that_is_no_unicode_is_refused(write):

@@ -130,6 +130,23 @@ def test_much_text_is_read_fewer_times_unless_the_set_has_a_recipe():
     assert large.language_model_epochs == 2
     named = fitted_to_size(recipe, "imdb", {}, 10**6, 10_000_000, 10**6)
     assert named.language_model_epochs == 15
+    assert large.language_model_steps == named.language_model_steps == 0
+
+
+def test_of_a_billion_tokens_stage_two_reads_a_part():
+    recipe = Recipe(language_model_epochs=15, language_model_batch_size=50)
+    size = (1000, 10**9, 10**5)
+    fitted = fitted_to_size(recipe, "mine.csv", {}, *size)
+    assert fitted.language_model_epochs == 1
+    # Of 50 streams of some 70 tokens each.
+    read = 50 * 70 * fitted.language_model_steps
+    assert 19_000_000 < read <= 20_000_000
+    for name in ("language_model_epochs", "language_model_steps"):
+        kept = fitted_to_size(recipe, "mine.csv", {name}, *size)
+        assert kept.language_model_steps == 0
+    none = dataclasses.replace(recipe, language_model_epochs=0)
+    none = fitted_to_size(none, "mine.csv", {}, *size)
+    assert none.language_model_steps == none.language_model_epochs == 0
 
 
 @pytest.mark.parametrize(

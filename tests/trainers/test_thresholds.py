@@ -86,6 +86,14 @@ def test_neighbouring_numbers_are_told_apart():
     assert low < np.float32(threshold) <= high
 
 
+def test_certain_answers_have_a_threshold_below_one():
+    # A report divides by what is left up to 1.
+    probabilities = np.array([1, 1, 1, np.nextafter(np.float32(1), 0)])
+    truth = np.array([True, True, True, False])
+    threshold = best_threshold(np.float32(probabilities), truth)
+    assert 0 < np.float32(threshold) < 1
+
+
 def test_one_label_has_no_threshold():
     dataset = TextDataset("d", ("a", "b"), ["x", "y"], np.array([0, 1]))
     decision = undecided(dataset)

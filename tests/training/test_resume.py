@@ -319,13 +319,16 @@ class Scripted(keras.callbacks.Callback):
 LOSSES = [0.9, 0.5, 0.3, 0.4, 0.6, 0.3, 0.1]
 
 
-def best_run(tmp_path, kill=None):
+def best_run(tmp_path, kill=None, patient_from=0):
     model = small_model()
     state = TrainingState(tmp_path / "state.npz", 0.0)
     state.restore(model)
     kernel = model.layers[0].kernel
     best = BestWeights(
-        tmp_path / "best" / "weights.npz", {"kernel": kernel}, state
+        tmp_path / "best" / "weights.npz",
+        {"kernel": kernel},
+        state,
+        patient_from=patient_from,
     )
     callbacks = [Scripted(LOSSES), best] + ([kill] if kill else [])
     records = resumable_fit(model, small_dataset, 2, 7, state, callbacks)
@@ -339,6 +342,14 @@ def test_training_stops_after_worse_epochs_and_restores_the_best(tmp_path):
     best.restore()
     np.testing.assert_array_equal(kernel, np.full((3, 2), 2.0))
     assert os.listdir(tmp_path / "best") == ["weights.npz"]
+
+
+def test_patience_begins_where_all_layers_are_trained(tmp_path):
+    kernel, best, records = best_run(tmp_path, patient_from=4)
+    # The fifth epoch is the first to count.
+    assert [record["val_loss"] for record in records] == LOSSES
+    best.restore()
+    np.testing.assert_array_equal(kernel, np.full((3, 2), 6.0))
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_short_schedules_stay_within_bounds(total_steps):
         np.testing.assert_allclose(rates.max(), 0.01, rtol=1e-6)
 
 
+@pytest.mark.parametrize("total_steps", range(3, 10))
+def test_a_schedule_too_short_for_the_equation_falls_to_its_end(total_steps):
+    # An epoch of some hundred documents, with which unfreezing begins.
+    rates = np.array(SlantedTriangular(0.01, total_steps)(np.arange(100)))
+    line = np.linspace(0.01, 0.01 / 32, total_steps)
+    np.testing.assert_allclose(rates[1 : total_steps + 1], line, rtol=1e-5)
+    np.testing.assert_allclose(rates[total_steps:], 0.01 / 32, rtol=1e-5)
+
+
 def test_a_whole_product_is_not_rounded_down():
     # 100 * 0.29 is 28.999... in binary; the cut is step 29.
     rates = np.array(SlantedTriangular(1.0, 100, 0.29)(np.arange(100)))

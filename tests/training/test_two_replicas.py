@@ -57,6 +57,16 @@ def test_classifier(results):
     assert_same(results["classifier_one"], results["classifier_two"], 1e-4)
 
 
-def test_training_on_two_replicas_can_be_killed_and_resumed(results):
-    two = results["language_model_two"]
-    assert_same(two, results["language_model_resumed"], 1e-6)
+@pytest.mark.parametrize("name", ["two", "dropped"])
+def test_training_on_two_replicas_can_be_killed_and_resumed(results, name):
+    whole = results[f"language_model_{name}"]
+    resumed = "resumed" if name == "two" else f"{name}_resumed"
+    assert_same(whole, results[f"language_model_{resumed}"], 1e-6)
+
+
+def test_each_replica_drops_out_by_itself(results):
+    masks = np.array(results["masks"])
+    assert masks.shape == (2, 2, 2, 3, 100)
+    # By draw and replica; a text's mask is one for all of its timesteps.
+    different = masks[:, :, :, 0].reshape(8, 100)
+    assert len(np.unique(different, axis=0)) == 8

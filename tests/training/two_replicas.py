@@ -52,12 +52,41 @@ def compiled(model, loss=None):
     return model
 
 
-def language_model(replicas):
+def language_model(replicas, dropouts=None):
     model = models.LanguageModel(
-        VOCABULARY_SIZE, ARCHITECTURE, batch_size=BATCH // replicas
+        VOCABULARY_SIZE,
+        ARCHITECTURE,
+        batch_size=BATCH // replicas,
+        dropouts=dropouts,
     )
     model.build()
+    training.separate_seeds(model)
     return compiled(model), models.language_model_weights(model)
+
+
+def language_model_with_dropout(replicas):
+    return language_model(replicas, models.LANGUAGE_MODEL_DROPOUTS)
+
+
+def masks(strategy):
+    """What each replica drops, first and after it was drawn once."""
+    with strategy.scope():
+        model, _ = language_model_with_dropout(2)
+        dropout = model.encoder.input_dropout
+
+    @tf.function
+    def drawn():
+        return strategy.run(
+            lambda: dropout(tf.ones((2, 3, 100)), training=True)
+        )
+
+    return [
+        [
+            copy.numpy().tolist()
+            for copy in strategy.experimental_local_results(drawn())
+        ]
+        for _ in range(2)
+    ]
 
 
 def classifier(replicas):
@@ -123,15 +152,22 @@ def main():
 
     stream = LanguageModelStream(make_corpus(30, 60), BATCH, seed=0)
     assert stream.steps_per_epoch >= STEPS
-    results = {}
-    for name, strategy, path in (
-        ("one", one, "lm_one"),
-        ("two", two, "lm_two"),
+    results = {"masks": masks(two)}
+    for name, make_model, strategy, path in (
+        ("one", language_model, one, "lm_one"),
+        ("two", language_model, two, "lm_two"),
         # What a death after three steps leaves.
-        ("resumed", two, "lm_two.copy"),
+        ("resumed", language_model, two, "lm_two.copy"),
+        ("dropped", language_model_with_dropout, two, "lm_dropped"),
+        (
+            "dropped_resumed",
+            language_model_with_dropout,
+            two,
+            "lm_dropped.copy",
+        ),
     ):
         results[f"language_model_{name}"] = fit(
-            language_model,
+            make_model,
             stream.dataset,
             strategy,
             folder / path,

@@ -81,7 +81,7 @@ def write_report(
         scores=of_classes,
         thresholds=classifier.decision.thresholds,
         label_counts=label_counts(shown),
-        pairs=frequent_pairs(shown, _PAIRS),
+        pairs=frequent_pairs(shown, _PAIRS) if is_multi_label else [],
         calibration=calibration,
         reliability=plots.reliability(calibration, is_multi_label),
         stages=learning.learning_curves(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from ulmfit_tf.data import splits
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
+_NO_LABEL = ("nan", "null", "n/a", "#n/a")
 _WHOLE_NUMBER = re.compile(r"-?\d+(\.0+)?")
 
 
@@ -82,6 +84,11 @@ class TextDataset:
                 "`test_labels`. Expected both, or `None` for both."
             )
         if self.test_texts is not None:
+            if not self.test_texts:
+                raise DataError(
+                    f"Data set `{self.name}` has an empty test split. "
+                    "Expected texts, or `None` for no test split."
+                )
             self._check_part("test")
         _check_strings(self.name, "unlabelled", self.unlabelled_texts)
 
@@ -103,7 +110,11 @@ class TextDataset:
             DataError: If there is only one class, or the test split has a
                 class that the training split lacks.
         """
-        train_labels, test_labels = _whole_numbers(train_labels, test_labels)
+        merged = _whole_numbers({*train_labels, *(test_labels or ())})
+        train_labels = [merged.get(each, each) for each in train_labels]
+        test_labels = test_labels and [
+            merged.get(each, each) for each in test_labels
+        ]
         classes = tuple(sorted(set(train_labels), key=_number_or_name))
         if len(classes) < 2:
             raise DataError(
@@ -115,10 +126,11 @@ class TextDataset:
         unknown = sorted(set(test_labels or ()) - set(classes))
         if unknown:
             raise DataError(
-                f"The test split of `{name}` has the classes {unknown}, "
-                f"which its training split lacks. Expected: {list(classes)}. "
-                "Add training examples of them, or remove them from the "
-                "test split."
+                f"The test split of `{name}` has the classes "
+                f"{_first(unknown)}, which its training split lacks. Expected: "
+                f"{_first(classes)}. Add training examples of them, or remove "
+                "them from the test split. If these are no classes, name the "
+                "right column with `--label-column`."
             )
         return cls(
             name=name,
@@ -130,7 +142,7 @@ class TextDataset:
             if test_labels is None
             else np.array([index[each] for each in test_labels], "int32"),
             unlabelled_texts=unlabelled_texts or [],
-            notes=_notes_of_alike(name, classes),
+            notes=(*_notes_of_alike(name, classes), *_notes_of_none(classes)),
         )
 
     @classmethod
@@ -155,11 +167,23 @@ class TextDataset:
         """
         found = {label for labels in train_labels for label in labels}
         if classes is None:
+            merged = _whole_numbers(
+                found.union(*(test_labels if test_labels is not None else ()))
+            )
+            train_labels, test_labels = (
+                part
+                and [
+                    dict.fromkeys(merged.get(each, each) for each in labels)
+                    for labels in part
+                ]
+                for part in (train_labels, test_labels)
+            )
+            found = {label for labels in train_labels for label in labels}
             classes = sorted(found, key=_number_or_name)
         idle = [label for label in classes if label not in found]
         if idle:
             raise DataError(
-                f"No training text of `{name}` has the labels {idle}. "
+                f"No training text of `{name}` has the labels {_first(idle)}. "
                 "Expected at least one text of each to learn it from. Leave "
                 "them out, or add texts that have them."
             )
@@ -170,10 +194,10 @@ class TextDataset:
         )
         if unknown:
             raise DataError(
-                f"The test split of `{name}` has the labels {unknown}, "
-                f"which its training split lacks. Expected: {list(classes)}. "
-                "Add training examples of them, or remove them from the "
-                "test split."
+                f"The test split of `{name}` has the labels {_first(unknown)}, "
+                "which its training split lacks. Expected: "
+                f"{_first(classes)}. Add training examples of them, or remove "
+                "them from the test split."
             )
 
         def flags(labels_of_texts):
@@ -273,6 +297,13 @@ class TextDataset:
         return splits.limit_labels(self, num_labels, seed)
 
 
+def _first(names):
+    """Returns some names, and how many there are if that is not all."""
+    shown = ", ".join(repr(f"{name:.60}") for name in names[:10])
+    more = f", ... ({len(names)} in all)" if len(names) > 10 else ""
+    return f"[{shown}{more}]"
+
+
 def _check_strings(name, part, texts):
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -294,28 +325,46 @@ def _check_encodable(name, class_name):
         ) from error
 
 
-def _whole_numbers(*parts):
-    """Makes one class of 1 and 1.0, where all labels are whole numbers."""
-    labels = {label for part in parts for label in part or ()}
-    if not all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
-        return parts
-    if not any("." not in label for label in labels):
-        return parts
-    return [part and [each.split(".")[0] for each in part] for part in parts]
+def _whole_numbers(labels):
+    """Returns the labels that are others written differently, 1.0 for 1.
+
+    Where all are whole numbers and one has no point, none keeps it.
+    """
+    written = {
+        label: label.split(".")[0]
+        for label in labels
+        if "." in label and _WHOLE_NUMBER.fullmatch(label)
+    }
+    if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
+        return written if len(written) < len(labels) else {}
+    return {old: new for old, new in written.items() if new in labels}
 
 
 def _notes_of_alike(name, classes):
-    """Says which classes differ in capitals and blanks alone."""
+    """Says which classes look alike: capitals, blanks, ways of encoding."""
     alike = {}
     for label in classes:
-        alike.setdefault(" ".join(label.casefold().split()), []).append(label)
+        folded = unicodedata.normalize("NFKC", label).casefold()
+        alike.setdefault(" ".join(folded.split()), []).append(label)
     groups = [labels for labels in alike.values() if len(labels) > 1]
     if not groups:
         return ()
     named = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:5])
     return (
-        f"Classes of `{name}` differ in capitals or blanks alone: {named}. "
+        f"Classes of `{name}` look alike: {named}. "
         "If they are one, write them alike.",
+    )
+
+
+def _notes_of_none(classes):
+    """Says which class is called as some tools write that there is none."""
+    named = [each for each in classes if each.casefold() in _NO_LABEL]
+    if not named:
+        return ()
+    return (
+        f"{named} is taken for the name of a class. If it says that a text has "
+        "no label, remove those rows, or move the texts to the unlabelled "
+        "ones.",
     )
 
 

@@ -78,7 +78,7 @@ class LabelList:
             DataError: If one of them cannot be a label.
         """
         value = record.get(self.column)
-        if value is None:
+        if value is None or value != value:
             return None
         if isinstance(value, str):
             value = _listed(path, line_number, value, self.separator)
@@ -208,6 +208,9 @@ def _name(path, line_number, value):
     if isinstance(value, float) and value != value:
         # Not a number: how some tools write that there is none.
         return ""
+    if isinstance(value, float):
+        # That of -0.0 is 0.
+        value += 0
     if isinstance(value, int | float):
         # One class for 1 and 1.0.
         return repr(value).removesuffix(".0")

@@ -245,6 +245,7 @@ def load_dataset(
         dataset = with_note_of_undecodable(dataset)
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)
+        dataset = _without_test_texts(dataset)
     dataset = _with_note_of_repeated(dataset)
     for note in dataset.notes:
         logger.warning(note)
@@ -254,14 +255,39 @@ def load_dataset(
 def _with_note_of_repeated(dataset):
     """Says how many test texts a model is trained on."""
     tests = dataset.test_texts or []
+    notes = list(dataset.notes)
     count = repeated_texts(tests, dataset.train_texts)
-    if not count:
+    if count:
+        notes.append(
+            f"{count} of the {len(tests)} test texts of `{dataset.name}` are "
+            "training texts as well, and so easier than new ones."
+        )
+    count = repeated_texts(tests, dataset.unlabelled_texts)
+    if count:
+        notes.append(
+            f"{count} of the {len(tests)} test texts of `{dataset.name}` are "
+            "among its unlabelled texts as well, which the language model "
+            "reads."
+        )
+    return dataclasses.replace(dataset, notes=tuple(notes))
+
+
+def _without_test_texts(dataset):
+    """Leaves out the unlabelled texts that were held out as test texts."""
+    tests = {text.strip() for text in dataset.test_texts}
+    texts = [
+        text for text in dataset.unlabelled_texts if text.strip() not in tests
+    ]
+    left_out = len(dataset.unlabelled_texts) - len(texts)
+    if not left_out:
         return dataset
     note = (
-        f"{count} of the {len(tests)} test texts of `{dataset.name}` are "
-        "training texts as well, and so easier than new ones."
+        f"{left_out} unlabelled texts of `{dataset.name}` are left out, as "
+        "they are test texts."
     )
-    return dataclasses.replace(dataset, notes=(*dataset.notes, note))
+    return dataclasses.replace(
+        dataset, unlabelled_texts=texts, notes=(*dataset.notes, note)
+    )
 
 
 def _load_registered(registered, data_dir, cache_dir):
@@ -291,9 +317,15 @@ def _load_registered(registered, data_dir, cache_dir):
 
 
 def _existing_path(name):
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
+    try:
+        path = Path(name).expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"The data set `{name:.80}` is no path that can be looked up: "
+            f"{str(error):.200}. Expected: the path of a file or folder."
+        ) from error
     if path.suffix or len(path.parts) > 1:
         siblings = path.parent.iterdir() if path.parent.is_dir() else ()
         raise DataError(

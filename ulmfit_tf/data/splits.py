@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 # Of the validation texts: with more copies in the training texts they go along.
 # A few hardly matter, and there are published splits with some (TREC-6: 3 %).
 _MANY_COPIES = 0.05
+# Examples of a class: whoever holds out test examples goes on to hold out
+# validation examples.
+_NEEDED = {"validation": 2, "test": 3}
+_REMEDY = {
+    "validation": "",
+    "test": " Or do without a test split: `--test-fraction 0`.",
+}
 
 
 def split_validation(
@@ -44,13 +51,9 @@ def split_validation(
     Raises:
         DataError: If a class, or the split as a whole, has too few examples.
     """
-    kept, held_out = _split_indices(dataset, fraction, seed, "validation")
-    texts = dataset.train_texts
-    copies = repeated_texts(
-        [texts[i] for i in held_out], [texts[i] for i in kept]
+    kept, held_out = _split_indices(
+        dataset, fraction, seed, "validation", _MANY_COPIES
     )
-    if copies > _MANY_COPIES * len(held_out):
-        kept, held_out = _with_copies(dataset, kept, held_out)
     return (
         _keep(dataset, kept),
         [dataset.train_texts[i] for i in held_out],
@@ -64,8 +67,9 @@ def hold_out_test(
     """Turns part of the training examples into the test split.
 
     For data that comes without one; says so in the data set's `notes`. Where
-    a text is there several times, its copies go along: a model that has been
-    trained on a text is not tested by it.
+    texts are there several times, different texts are drawn, and their copies
+    go along: a model that has been trained on a text is not tested by it. A
+    class with too few different texts then stays in the training examples.
 
     Args:
         dataset: A data set without test split.
@@ -76,12 +80,12 @@ def hold_out_test(
     Raises:
         DataError: If a class, or the split as a whole, has too few examples.
     """
-    kept, held_out = _split_indices(dataset, fraction, seed, "test")
-    kept, held_out = _with_copies(dataset, kept, held_out)
+    kept, held_out = _split_indices(dataset, fraction, seed, "test", 0.0)
     note = (
         f"`{dataset.name}` has no test split: {len(held_out)} of its "
         f"{len(dataset.train_texts)} labelled examples were held out as one "
         f"(fraction {fraction:g}, stratified, seed {seed})."
+        + _not_held_out(dataset, held_out)
     )
     return dataclasses.replace(
         _keep(dataset, kept),
@@ -146,11 +150,12 @@ def limit_labels(
     )
 
 
-def _label_counts(dataset):
+def _label_counts(dataset, indices=slice(None)):
     """Returns how many training examples have each class, int `(classes,)`."""
+    labels = dataset.train_labels[indices]
     if dataset.task_type is TaskType.MULTI_LABEL:
-        return dataset.train_labels.sum(axis=0)
-    return np.bincount(dataset.train_labels, minlength=len(dataset.classes))
+        return labels.sum(axis=0)
+    return np.bincount(labels, minlength=len(dataset.classes))
 
 
 def _of_each_class(labels, counts, num_labels, seed):
@@ -200,7 +205,87 @@ def _many_classes(counts):
     )
 
 
-def _split_indices(dataset, fraction, seed, part):
+def _not_held_out(dataset, held_out):
+    """Says which classes have no example on the side that is held out."""
+    counts = _label_counts(dataset)
+    missing = (counts > 0) & (_label_counts(dataset, held_out) == 0)
+    names = [f"`{dataset.classes[i]:.60}`" for i in np.flatnonzero(missing)]
+    if not names:
+        return ""
+    named = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
+    return f" None of them has one of these classes: {named}."
+
+
+def _split_indices(dataset, fraction, seed, part, most_copies):
+    """Returns the indices of the two sides, ascending.
+
+    Up to a share of `most_copies` of the texts held out may be on the other
+    side too; with more of them, different texts are drawn, not examples.
+    """
+    kept, held_out = _draw_examples(dataset, fraction, seed, part)
+    texts = dataset.train_texts
+    copies = repeated_texts(
+        [texts[i] for i in held_out], [texts[i] for i in kept]
+    )
+    if copies <= most_copies * len(held_out):
+        return kept, held_out
+    return _draw_texts(dataset, fraction, seed, part)
+
+
+def _draw_texts(dataset, fraction, seed, part):
+    """Draws different texts, stratified, and takes all copies of each.
+
+    What would not leave enough to train on stays there: the texts of a class
+    that has too few different ones, and a text that alone would be more than
+    half of what is to be held out (unless all are as frequent).
+    """
+    _, groups = np.unique(
+        [text.strip() for text in dataset.train_texts], return_inverse=True
+    )
+    sizes = np.bincount(groups)
+    counts = _label_counts(dataset)
+    one_label = dataset.task_type is not TaskType.MULTI_LABEL
+    # A text with several classes counts for the rarest.
+    order = (
+        np.argsort(counts[dataset.train_labels], kind="stable")
+        if one_label
+        else np.arange(len(groups))
+    )
+    _, first = np.unique(groups[order], return_index=True)
+    firsts = order[first]
+    most = max(fraction * len(groups) / 2, np.median(sizes))
+    drawable = sizes <= most
+    if one_label:
+        labels = dataset.train_labels[firsts]
+        of_class = np.bincount(labels[drawable], minlength=len(counts))
+        drawable &= of_class[labels] >= _NEEDED[part]
+    too_few = DataError(
+        f"`{dataset.name}` has {len(sizes)} different texts in {len(groups)} "
+        f"labelled examples, too few for a {part} split of texts that are not "
+        f"trained on as well. Expected: at least {_NEEDED[part]} different "
+        f"texts of a class. Add texts.{_REMEDY[part]}"
+    )
+    if drawable.sum() < _NEEDED[part]:
+        raise too_few
+    candidates = firsts[drawable]
+    _, drawn = _draw_examples(_keep(dataset, candidates), fraction, seed, part)
+    is_held_out = np.isin(groups, groups[candidates[drawn]])
+    left = _label_counts(dataset, ~is_held_out)
+    short = left < np.minimum(2, counts)
+    if short.any():
+        # Copies with other labels than that of the text drawn.
+        has_short = (
+            short[dataset.train_labels]
+            if one_label
+            else (dataset.train_labels[:, short] > 0).any(axis=1)
+        )
+        is_held_out &= ~np.isin(groups, groups[has_short])
+    if not is_held_out.any():
+        raise too_few
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+
+
+def _draw_examples(dataset, fraction, seed, part):
     if not 0 < fraction < 1:
         raise DataError(
             f"The {part} fraction must lie strictly between 0 and 1: it is "
@@ -211,8 +296,7 @@ def _split_indices(dataset, fraction, seed, part):
     if dataset.task_type is TaskType.MULTI_LABEL:
         return _split_label_sets(dataset, fraction, seed, part)
     counts = _label_counts(dataset)
-    # Whoever holds out test examples goes on to hold out validation examples.
-    needed = {"validation": 2, "test": 3}[part]
+    needed = _NEEDED[part]
     few = [
         f"`{name:.60}` ({count})"
         for name, count in zip(dataset.classes, counts, strict=True)
@@ -225,7 +309,7 @@ def _split_indices(dataset, fraction, seed, part):
             f"examples for a stratified {part} split: {named}. Expected: at "
             f"least {needed}, so that there is one on each side and one to "
             "train on. Add examples of them, or merge them into another "
-            "class." + _many_classes(counts)
+            f"class.{_REMEDY[part]}" + _many_classes(counts)
         )
     present = int((counts > 0).sum())
     # Where a class has few examples, one of each is more than the fraction.
@@ -267,21 +351,6 @@ def _shares(counts, total, least, most):
         lacking = np.where(shares < most, wanted - shares, -np.inf)
         shares[lacking.argmax()] += 1
     return shares
-
-
-def _with_copies(dataset, kept, held_out):
-    """Moves the copies of held-out texts to their side.
-
-    Unless a class would then have too few examples to train and validate on.
-    """
-    texts = [text.strip() for text in dataset.train_texts]
-    away = {texts[i] for i in held_out}
-    is_copy = np.array([texts[i] in away for i in kept], bool)
-    left = _label_counts(_keep(dataset, kept[~is_copy]))
-    enough = np.minimum(2, _label_counts(_keep(dataset, kept)))
-    if (left < enough).any():
-        return kept, held_out
-    return kept[~is_copy], np.sort(np.append(held_out, kept[is_copy]))
 
 
 def _split_label_sets(dataset, fraction, seed, part):

@@ -13,6 +13,10 @@ from ulmfit_tf.data.files import COMPRESSIONS, data_suffix, read_lines
 from ulmfit_tf.data.undecodable import CONVERT
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+_TEST_WITHOUT_LABELS = (
+    " If the test texts have no labels, rename the file to `unlabelled`, or "
+    "move it away: others are then held out of `train`."
+)
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -63,7 +67,10 @@ def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_csv(
-    where: object, lines: Iterable[str], delimiter: str = ","
+    where: object,
+    lines: Iterable[str],
+    delimiter: str = ",",
+    blanks: bool = False,
 ) -> Iterator[tuple[int, list[str]]]:
     """Streams `(line number, fields)` of CSV lines; skips empty ones.
 
@@ -71,6 +78,8 @@ def parse_csv(
         where: What the lines come from, for messages.
         lines: The lines, line ends included.
         delimiter: What separates fields.
+        blanks: Whether blanks that follow a delimiter are part of it, so that
+            a quote may come after them.
 
     Raises:
         DataError: If the quoting is broken.
@@ -79,7 +88,10 @@ def parse_csv(
     csv.field_size_limit(2**31 - 1)
     # Strict: an unclosed quote would swallow the rest of the file.
     reader = csv.reader(
-        map(_without_stray_returns, lines), delimiter=delimiter, strict=True
+        map(_without_stray_returns, lines),
+        delimiter=delimiter,
+        skipinitialspace=blanks,
+        strict=True,
     )
     line_number = 1
     try:
@@ -124,6 +136,7 @@ def require_columns(path: Path, record: dict, *columns: str):
                 "or `--label-column`; the first line of a CSV or TSV file "
                 "must hold the column names."
                 + (f" {CONVERT}" if "\ufffd" in "".join(record) else "")
+                + (_TEST_WITHOUT_LABELS if path.name[:5] == "test." else "")
             )
 
 
@@ -181,7 +194,9 @@ def _read_json_lines(path):
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        # Not `JSONDecodeError` alone: of thousands of digits, or nested so
+        # deeply, it would be valid and cannot be read all the same.
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"Line {line_number} of `{path}` is not valid JSON: {error}. "
                 'Expected one object per line, such as {"text": "...", '
@@ -200,8 +215,10 @@ def _parse_csv_file(path, lines):
     first = next(lines, "")
     # A header of one column would be none of a labelled text.
     semicolons = ";" in first and "," not in first
+    delimiter = ";" if semicolons else ","
     lines = itertools.chain([first], lines)
-    return parse_csv(path, lines, ";" if semicolons else ",")
+    # A file whose first line has blanks after delimiters has them throughout.
+    return parse_csv(path, lines, delimiter, blanks=f"{delimiter} " in first)
 
 
 def _parse_tsv(path, lines):

@@ -13,8 +13,9 @@ CONVERT = (
 _REPLACEMENT = "\ufffd"
 # Share of texts: one in a hundred happens to scraped texts, but a file in
 # another encoding has more, and a model of it would know no served word of
-# them.
+# them. In a small set one or two are no sign of that.
 _MANY = 0.01
+_FEW, _MANY_OF_FEW = 2, 0.1
 
 
 def with_note_of_undecodable(dataset):
@@ -44,7 +45,8 @@ def with_note_of_undecodable(dataset):
         f"{count} of the {len(texts)} texts of `{dataset.name}` hold "
         "characters that are no UTF-8"
     )
-    if count > _MANY * len(texts):
+    few = min(_FEW, _MANY_OF_FEW * len(texts))
+    if count > max(few, _MANY * len(texts)):
         raise DataError(
             f"{found}. {CONVERT} Characters that are U+FFFD in the file "
             "itself can only be removed."

@@ -10,6 +10,7 @@ from ulmfit_tf.training.learning_rate_finder import (
     LearningRateCurve,
     find_learning_rate,
 )
+from ulmfit_tf.training.replicas import separate_seeds
 from ulmfit_tf.training.resume import (
     TrainingState,
     resumable_fit,
@@ -50,6 +51,7 @@ __all__ = [
     "one_cycle",
     "resumable_fit",
     "saved_step",
+    "separate_seeds",
     "unfreezing_stages",
     "warm_up_cosine",
 ]

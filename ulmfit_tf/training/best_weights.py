@@ -20,15 +20,25 @@ class BestWeights(keras.callbacks.Callback):
         state: `TrainingState` of the same `fit`.
         monitor: Str, a log that is better when lower.
         patience: Optional int, epochs; `None` never stops.
+        patient_from: Int, epochs at the start of which none counts as worse.
     """
 
-    def __init__(self, path, variables, state, monitor="val_loss", patience=3):
+    def __init__(
+        self,
+        path,
+        variables,
+        state,
+        monitor="val_loss",
+        patience=3,
+        patient_from=0,
+    ):
         super().__init__()
         self.path = pathlib.Path(path)
         self.variables = variables
         self.state = state
         self.monitor = monitor
         self.patience = patience
+        self.patient_from = patient_from
 
     def on_epoch_end(self, epoch, logs=None):
         past = [record[self.monitor] for record in self.state.records]
@@ -38,8 +48,9 @@ class BestWeights(keras.callbacks.Callback):
         # Without a file the best epoch is lost: this one is the best there is.
         if best == len(past) or not self.path.exists():
             self._save()
-        elif self.patience is not None and len(past) - best >= self.patience:
-            self.model.stop_training = True
+        elif self.patience is not None:
+            worse = epoch - max(best, self.patient_from - 1)
+            self.model.stop_training = worse >= self.patience
 
     def restore(self):
         """Puts the best epoch's weights back."""

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from ulmfit_tf.training.resume import assign_value, read_value
+from ulmfit_tf.training.replicas import assign_value, read_value
 
 # Of the bias-corrected average. fastai's 0.98 lags by a decade of rates.
 _SMOOTHING = 0.9

@@ -7,6 +7,7 @@ import time
 import keras
 import numpy as np
 
+from ulmfit_tf.training.replicas import assign_value, read_value
 from ulmfit_tf.whole_files import written_whole
 
 
@@ -202,29 +203,3 @@ def sync_variables(model):
     """
     if keras.backend.backend() == "jax":
         model.jax_state_sync()
-
-
-def read_value(variable):
-    """Returns a variable's value, or all of them where replicas differ."""
-    copies = _copies(variable)
-    if copies is None:
-        return keras.ops.convert_to_numpy(variable)
-    return np.stack([copy.numpy() for copy in copies])
-
-
-def assign_value(variable, value):
-    """Assigns what `read_value` returned."""
-    copies = _copies(variable)
-    if copies is None:
-        variable.assign(value)
-        return
-    for copy, own in zip(copies, value, strict=True):
-        copy.assign(own)
-
-
-def _copies(variable):
-    """The variables of single replicas, if each has its own value."""
-    if (variable.synchronization, variable.aggregation) != ("on_read", "none"):
-        return None
-    # TensorFlow's variable has this attribute under a distribution strategy.
-    return getattr(variable.value, "values", None)

@@ -16,10 +16,11 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
     rate = max_learning_rate * (1 + p * (ratio - 1)) / ratio
     ```
 
-    Two guards that the equation needs: `cut` is at least one step, and `p` at
-    least 0. Where `total_steps * cut_frac` is not whole, the equation falls
-    below `max_learning_rate / ratio`, the lowest rate it is meant to have,
-    before the last step, and may turn negative.
+    Two guards that the equation needs. `p` is at least 0: where `total_steps *
+    cut_frac` is not whole, the equation falls below `max_learning_rate /
+    ratio`, the lowest rate it is meant to have, before the last step, and may
+    turn negative. And `cut` is at least one step; where the equation would
+    have none, the rate falls over all of the steps that are left.
 
     Args:
         max_learning_rate: Float, the highest rate.
@@ -61,9 +62,12 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         step = ops.cast(step, "float32")
         # The small term undoes rounding: 100 * 0.29 is 28.999... in binary.
-        cut = max(1, int(self.total_steps * self.cut_frac + 1e-9))
+        cut = int(self.total_steps * self.cut_frac + 1e-9)
+        falling_steps = cut * (1 / self.cut_frac - 1)
+        if cut == 0:
+            cut, falling_steps = 1, max(1, self.total_steps - 1)
         rising = step / cut
-        falling = 1 - (step - cut) / (cut * (1 / self.cut_frac - 1))
+        falling = 1 - (step - cut) / falling_steps
         p = ops.where(step < cut, rising, ops.maximum(falling, 0.0))
         return self.max_learning_rate * (1 + p * (self.ratio - 1)) / self.ratio
 
