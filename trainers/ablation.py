@@ -33,8 +33,8 @@ _NOTES = (
     "million words.",
     "Rows without discriminative rates train at 0.001 (chain-thaw: 0.0001 "
     "below the head), as section 5 of the paper says. "
-    'In "vanilla LM" the pretrained model itself was still trained with its '
-    "dropouts, and stage three has at most five epochs, as in the paper, where "
+    '"Vanilla LM" starts from the same pretrained model as the other rows, and '
+    "its stage three has at most five epochs, as in the paper, where "
     "the other rows may have several times as many. The cosine rises and falls "
     "once in each stage of unfreezing. Of both directions together the paper "
     "says that they gain 0.5 to 0.7 points (section 5).",

@@ -145,16 +145,14 @@ def _train(settings, directory, max_steps, clock, prepare):
         model_directory = directory / settings.direction
         if not model_directory.exists():
             stream, _ = language_model_streams(*parts, recipe, options)
-            tokens = (
-                training.saved_step(state),
-                corpus.train.num_tokens / stream.steps_per_epoch,
-            )
+            tokens_per_step = corpus.train.num_tokens / stream.steps_per_epoch
+            tokens = training.saved_step(state), tokens_per_step
             model = pretrained.PretrainedLanguageModel(
                 architecture,
                 settings.direction,
                 corpus.tokenizer,
                 weights,
-                _curve(records, math.prod(tokens) / 1e6),
+                _curve(records, tokens_per_step),
             )
             card = model_card(
                 settings,
@@ -183,18 +181,22 @@ def _train(settings, directory, max_steps, clock, prepare):
     return figures
 
 
-def _curve(records, million_tokens):
-    """Returns the curve of a run's reports, which are equally far apart."""
+def _curve(records, tokens_per_step):
+    """Returns the curve of a run's reports.
+
+    They need not be equally far apart: a stable run may have been given
+    another number of steps on the way.
+    """
     from ulmfit_tf import pretrained
 
     return tuple(
         pretrained.CurvePoint(
-            million_tokens * (index + 1) / len(records),
-            record["val_perplexity"],
+            tokens_per_step * record["step"] / 1e6, record["val_perplexity"]
         )
-        for index, record in enumerate(records)
-        # That of bad weights may be larger than any number.
-        if math.isfinite(record["val_perplexity"])
+        for record in records
+        # That of bad weights may be larger than any number. Runs begun with
+        # an earlier release do not say the step.
+        if math.isfinite(record["val_perplexity"]) and "step" in record
     )
 
 

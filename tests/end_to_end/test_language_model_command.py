@@ -10,6 +10,7 @@ import tensorflow as tf
 from trainers import command_line, language_model
 from trainers.command_line import UserError
 from trainers.locks import run_locked
+from ulmfit_tf.pretrained.curve import read_curve
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -232,7 +233,14 @@ def test_a_stable_run_killed_and_given_more_steps_is_one_of_that_many(
     )
     perplexity = "validation_perplexity"
     assert resumed[perplexity] == expected[perplexity]
-    _assert_same_weights(_results(output)[1], _results(reference)[1])
+    records, weights = _results(output)
+    _assert_same_weights(weights, _results(reference)[1])
+    # The first seven reports are 36 steps apart, then there are twelve parts.
+    steps = [record["step"] for record in records]
+    assert steps == [*range(36, 253, 36), *range(280, 421, 35)]
+    curve = read_curve(output / "forward")
+    tokens = np.array([point.million_tokens for point in curve])
+    np.testing.assert_allclose(tokens / tokens[-1], np.array(steps) / 420, 1e-5)
     # From here on the new number is the run's own.
     assert json.loads((output / "config.json").read_text())["max_steps"] == 420
 

@@ -147,7 +147,7 @@ def _classifier(direction, records, recipe, num_documents):
 
 def _figures(record):
     """Names of what is measured on the training split, the loss first."""
-    others = ("epoch", "val_", "learning_rate")
+    others = ("epoch", "step", "val_", "learning_rate")
     names = [name for name in record if not name.startswith(others)]
     return sorted(names, key=lambda name: (name != "loss", name))
 

@@ -9,7 +9,7 @@ class TokenEmbedding(keras.layers.Layer):
     """Looks token ids up in a matrix, dropping whole rows while training.
 
     Embedding dropout (Merity et al., 2017, section 4.3; Gal & Ghahramani,
-    2016) draws one mask over the *vocabulary* in each forward pass: a dropped
+    2016) draws one mask over the *vocabulary* in each call: a dropped
     word is zero wherever it occurs in the batch, the others are scaled by
     `1 / (1 - embedding_dropout)`. The matrix itself is never changed, so a
     decoder tied to it sees the raw rows.

@@ -82,7 +82,7 @@ class AWDLSTMEncoder(keras.Model):
                     units,
                     weight_dropout=dropouts.weight_dropout,
                     chunk_length=chunk_length,
-                    # PyTorch's initialization, which AWD-LSTM trained with.
+                    # PyTorch's, which AWD-LSTM trained with; biases are 0.
                     kernel_initializer=keras.initializers.RandomUniform(
                         -bound, bound
                     ),

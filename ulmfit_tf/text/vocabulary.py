@@ -27,8 +27,9 @@ class Vocabulary:
 
     The special tokens come first, so their ids are the same in every
     vocabulary. The others follow in order of falling frequency when the
-    vocabulary is built with `Vocabulary.build`; the sampled softmax relies
-    on that order.
+    vocabulary is built with `Vocabulary.build`. The sampled softmax draws words
+    as if they fell so; a task's words, which follow those of a pretrained
+    model, are drawn more rarely for it.
 
     Args:
         tokens: Sequence of strings, beginning with `SPECIAL_TOKENS`, without

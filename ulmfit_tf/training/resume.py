@@ -102,7 +102,7 @@ class TrainingState(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         record = {key: float(value) for key, value in (logs or {}).items()}
-        self.records.append({"epoch": epoch, **record})
+        self.records.append({"epoch": epoch, "step": self.step, **record})
         self.model.reset_metrics()
         self._save()
 
