@@ -1,20 +1,43 @@
-"""Test errors of the linear baseline.
+"""Test errors of the linear baseline: TF-IDF of 1-2-grams, a linear SVM.
 
 python -m benchmarks.linear_baseline trec6 questions
 """
 
 import argparse
 
-from trainers.experiments.linear import linear_error
-from ulmfit_tf import data
+from serving import command_line
 
 
-def main():
-    """Prints the test error of TF-IDF of 1-2-grams with a linear SVM."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("datasets", nargs="+")
-    for name in parser.parse_args().datasets:
-        dataset = data.load_dataset(name)
+def main(argv):
+    """Prints the test error of each data set."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.linear_baseline",
+        description=__doc__.splitlines()[0],
+    )
+    parser.add_argument(
+        "datasets", nargs="+", help="names, or files with `text` and `label`"
+    )
+    parser.add_argument(
+        "--test-fraction",
+        type=float,
+        default=0.1,
+        help="held out of data without a test split (default: 0.1)",
+    )
+    arguments = parser.parse_args(argv)
+    from trainers.experiments.linear import linear_error
+    from ulmfit_tf import data
+
+    for name in arguments.datasets:
+        try:
+            dataset = data.load_dataset(
+                name, test_fraction=arguments.test_fraction
+            )
+        except data.DataError as error:
+            raise command_line.UserError(str(error)) from error
+        if dataset.test_texts is None:
+            raise command_line.UserError(
+                f"`{name}` has no test split. Give a `--test-fraction` above 0."
+            )
         error = linear_error(
             dataset.train_texts,
             dataset.train_labels,
@@ -25,4 +48,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(main)

@@ -8,7 +8,9 @@ line of standard output is a JSON object with the figures of each precision.
 """
 
 import argparse
+import json
 import logging
+import pathlib
 import tempfile
 
 from serving import command_line
@@ -33,6 +35,8 @@ def main(argv):
             label_column=arguments.label_column,
             multi_label=decision.task_type is data.TaskType.MULTI_LABEL,
             label_separator=decision.label_separator,
+            # Others would be texts that the run was trained on.
+            **_test_fraction(arguments.run_dir),
         )
     except data.DataError as error:
         raise command_line.UserError(str(error)) from error
@@ -55,6 +59,17 @@ def main(argv):
             classifier, dataset.test_texts, dataset.test_labels
         ),
     }
+
+
+def _test_fraction(run_dir):
+    """Returns the fraction that a run held out, if its settings say it."""
+    path = pathlib.Path(run_dir) / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    name = "test_fraction"
+    return {name: settings[name]} if name in settings else {}
 
 
 def precision_costs(classifier, texts, labels):

@@ -3,6 +3,7 @@
 python -m trainers.demo
 """
 
+import argparse
 import json
 import logging
 import pathlib
@@ -22,8 +23,16 @@ _QUESTIONS = (
 
 def main(argv):
     """Returns the figures of the run that was served."""
-    moment = time.strftime("%Y%m%d-%H%M%S")
-    output = argv[0] if argv else f"runs/demo-{moment}"
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.demo", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "output",
+        nargs="?",
+        default=f"runs/demo-{time.strftime('%Y%m%d-%H%M%S')}",
+        help="run folder (default: runs/demo-TIME)",
+    )
+    output = parser.parse_args(argv).output
     figures = classifier.main(["--dataset", "questions", "--output", output])
     _log.info(
         "trained in %.0f s, %.1f %% of the test questions wrong",

@@ -173,6 +173,9 @@ RECIPES = {
 }
 
 
+# Epochs at most without a pretrained model: new weights overfit sooner.
+_FROM_SCRATCH_EPOCHS = {"language_model_epochs": 10, "epochs": 8}
+
 # Without a pretrained model there is nothing to preserve: every layer learns
 # at the same rate from the start. Chosen on TREC-6's validation split.
 FROM_SCRATCH = {
@@ -214,9 +217,10 @@ def recipe_for(dataset, overrides, pretrained=True):
         recipe = dataclasses.replace(
             recipe,
             **FROM_SCRATCH,
-            # New weights overfit sooner than pretrained ones.
-            language_model_epochs=min(recipe.language_model_epochs, 10),
-            epochs=min(recipe.epochs, 8),
+            **{
+                name: min(getattr(recipe, name), most)
+                for name, most in _FROM_SCRATCH_EPOCHS.items()
+            },
         )
     given = {k: v for k, v in overrides.items() if v is not None}
     return dataclasses.replace(recipe, **given)
@@ -236,6 +240,10 @@ def described_defaults():
             others.append(
                 f"{FROM_SCRATCH[field.name]} without a pretrained model"
             )
+        if field.name in _FROM_SCRATCH_EPOCHS:
+            most = _FROM_SCRATCH_EPOCHS[field.name]
+            others.append(f"at most {most} without a pretrained model")
+            others.append("other data: by its size")
         if field.name in MODEL_FIELDS:
             others.append("less for a pretrained model below the paper's size")
         described[field.name] = ", ".join([str(default), *others])

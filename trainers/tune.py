@@ -225,8 +225,12 @@ def _check_unfreezing(names, recipe, task):
         if needed > fewest:
             raise UserError(
                 f"`--tune` tries {method} unfreezing, which takes {needed} "
-                f"epochs or more, with {fewest}. Give more `--epochs`, or "
-                "tune `epochs` and `unfreezing` one after the other."
+                f"epochs or more, with {fewest}. "
+                + (
+                    "Tune `epochs` and `unfreezing` one after the other."
+                    if "epochs" in names
+                    else "Give more `--epochs`."
+                )
             )
 
 

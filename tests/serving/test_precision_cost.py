@@ -42,6 +42,33 @@ def test_the_data_set_must_have_the_runs_classes(classifier, tmp_path):
         )
 
 
+@pytest.mark.parametrize("fraction, texts", [(0.25, 25), (0.1, 10), (0, None)])
+def test_the_texts_are_those_that_the_run_held_out(
+    make_classifier, tmp_path, monkeypatch, fraction, texts
+):
+    make_classifier(("forward",), ("x", "y")).save_to_preset(
+        tmp_path / "classifier"
+    )
+    (tmp_path / "config.json").write_text(f'{{"test_fraction": {fraction}}}')
+    table = tmp_path / "t.csv"
+    rows = "".join(f"text {i},{'xy'[i % 2]}\n" for i in range(100))
+    table.write_text("text,label\n" + rows)
+    measured = []
+    monkeypatch.setattr(
+        precision_cost,
+        "precision_costs",
+        lambda classifier, texts, labels: measured.append(texts),
+    )
+    arguments = ["--run-dir", str(tmp_path), "--dataset", str(table)]
+    if texts is None:
+        with pytest.raises(UserError, match="no test split to measure on"):
+            precision_cost.main(arguments)
+    else:
+        assert precision_cost.main(arguments)["texts"] == texts
+        held_out = data.load_dataset(table, test_fraction=fraction).test_texts
+        assert measured == [held_out]
+
+
 @pytest.mark.parametrize(
     "run_dir, dataset, message",
     [
