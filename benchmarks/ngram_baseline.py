@@ -64,6 +64,10 @@ def _ngram_figures(arguments):
             text_column=arguments.text_column,
         )
 
+    if arguments.order < 1:
+        raise command_line.UserError(
+            f"`--order` must be 1 or more. Received: {arguments.order}."
+        )
     evaluated = list(documents(arguments.corpus))
     training_ids = tokenize_corpus(
         _first_words(
@@ -82,6 +86,11 @@ def _ngram_figures(arguments):
         ) from error
     words = sum(len(document.split()) for document in evaluated)
     ids = tokenize_corpus(evaluated, tokenizer, batch_size=16).token_ids
+    if len(ids) <= arguments.order:
+        raise command_line.UserError(
+            f"`--corpus {arguments.corpus}` has {len(ids)} tokens; an n-gram "
+            f"model of order {arguments.order} needs more. Give more text."
+        )
     nats, predicted = model.nats(ids)
     per_token = nats / predicted
     # As of the language model: all tokens but the first.

@@ -8,7 +8,7 @@ import shutil
 from serving import command_line
 from serving.command_line import UserError
 from ulmfit_tf.data.errors import DataError
-from ulmfit_tf.whole_files import written_whole
+from ulmfit_tf.whole_files import DamagedFile, written_whole
 
 __all__ = [
     "USER_ERRORS",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 # Mistakes of the user, which end in one message and exit status 2. Training
 # that diverges is one too: of its rates, or of its number format.
-USER_ERRORS = (UserError, DataError, FloatingPointError)
+USER_ERRORS = (UserError, DataError, DamagedFile, FloatingPointError)
 _log = logging.getLogger("trainers")
 
 

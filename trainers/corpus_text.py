@@ -193,12 +193,12 @@ def _check_unchanged(path, facts):
     if before["rules"] != facts["rules"]:
         changed = ["the rules by which words are split, in this release"]
     else:
-        known, found = (
-            {each["name"]: each for each in some["files"]}
-            for some in (before, facts)
+        known, found = before["files"], facts["files"]
+        # Files of different folders may have one name.
+        changed = sorted(
+            {each["name"] for each in known if each not in found}
+            | {each["name"] for each in found if each not in known}
         )
-        names = sorted(known | found)
-        changed = [n for n in names if known.get(n) != found.get(n)]
     raise UserError(
         f"`--resume {path.parent}`: the corpus is not the one that the run "
         "was started with. What differs: "
@@ -211,7 +211,10 @@ def _check_unchanged(path, facts):
 def _tokenizer(settings, recipe, pretrained, documents, directory):
     own = directory / "tokenizer"
     if (own / "tokenizer.json").exists():
-        return text.load_tokenizer(own)
+        try:
+            return text.load_tokenizer(own)
+        except (OSError, ValueError) as error:
+            raise UserError(f"`--resume {directory}`: {error}") from error
     if pretrained is not None and not settings.extend_vocabulary:
         tokenizer = pretrained.tokenizer
     else:

@@ -249,6 +249,9 @@ def _check_settings(settings):
     data.corpus_files(settings.corpus, data_dir=settings.data_dir)
     corpus = pathlib.Path(settings.corpus).expanduser().resolve()
     output = pathlib.Path(settings.output).resolve()
+    if "**" in corpus.parts:
+        # A pattern that matches at any depth, from here down.
+        corpus = corpus.parents[-corpus.parts.index("**")]
     if corpus.is_dir() and output.is_relative_to(corpus):
         raise command_line.UserError(
             f"`--output {settings.output}` lies in the folder of the corpus: "

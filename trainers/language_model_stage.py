@@ -146,6 +146,12 @@ def train_language_model(
         **fit,
     )
     if best is not None:
+        perplexities = [record["val_perplexity"] for record in records]
+        if not np.isfinite(perplexities).any():
+            raise FloatingPointError(
+                "The perplexity of the validation text is too large for a "
+                f"number in all reports. {remedy}"
+            )
         best.restore()
     arrays = models.get_weights(variables)
     if not all(np.isfinite(array).all() for array in arrays.values()):

@@ -23,7 +23,7 @@ from trainers.language_model_arguments import recipe_of
 from trainers.locks import run_locked
 from trainers.run_clock import RunClock
 from ulmfit_tf.data.token_cache import TokenizedCorpus
-from ulmfit_tf.whole_files import written_whole
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
 
 _FILE = "ids.npz"
 
@@ -43,6 +43,10 @@ def main(argv):
             f"`{directory}` has no `{_FILE}`: it is no prepared run. Make one "
             "with `python -m trainers.language_model ... --prepare --output "
             f"{directory}`, and copy the folder as a whole."
+        )
+    if not (directory / "config.json").exists():
+        raise command_line.UserError(
+            f"`{directory}` has no `config.json`. Copy the folder as a whole."
         )
     settings = types.SimpleNamespace(
         **command_line.read_json(directory / "config.json")
@@ -97,8 +101,11 @@ def _train(settings, directory):
     from trainers.run_options import RunOptions
     from ulmfit_tf import models
 
-    with np.load(directory / _FILE, allow_pickle=False) as file:
-        arrays = dict(file)
+    try:
+        with np.load(directory / _FILE, allow_pickle=False) as file:
+            arrays = dict(file)
+    except DAMAGE as error:
+        raise DamagedFile(directory / _FILE, error) from error
     architecture = models.Architecture(**_under("architecture", arrays, int))
     parts = [
         TokenizedCorpus(

@@ -1,9 +1,29 @@
-"""Files that appear whole or not at all, whoever else writes them."""
+"""Files that appear whole or not at all, and what is said of damaged ones."""
 
 import contextlib
 import os
 import pathlib
 import secrets
+import zipfile
+
+# What reading a file that was cut short, or left behind, may raise.
+DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+class DamagedFile(ValueError):
+    """A file that a training goes on from is missing or damaged.
+
+    Args:
+        path: Path of the file.
+        error: What reading it raised.
+    """
+
+    def __init__(self, path, error):
+        super().__init__(
+            f"`{path}` cannot be read, so the training cannot go on: {error}. "
+            "If the run's folder was copied, copy it again as a whole; or "
+            "start a new run."
+        )
 
 
 @contextlib.contextmanager

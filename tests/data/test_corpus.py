@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import os
 import shutil
 import tarfile
 
@@ -89,6 +90,27 @@ def test_folder_and_glob_are_read_in_order(write, tmp_path):
     documents = list(iter_documents(tmp_path / "c"))
     assert documents == ["a.txt", "b.txt", "c.jsonl"]
     assert list(iter_documents(f"{tmp_path}/c/*.txt")) == ["a.txt", "b.txt"]
+
+
+def test_linked_folders_are_read_and_each_file_once(write, tmp_path):
+    write("c/a.txt", "a")
+    write("elsewhere/b.txt", "b")
+    (tmp_path / "c" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "c" / "loop").symlink_to(tmp_path / "c")
+    for corpus in (tmp_path / "c", f"{tmp_path}/c/**/*.txt"):
+        assert sorted(iter_documents(corpus)) == ["a", "b"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(write, tmp_path, monkeypatch):
+    write("c/a.txt", "a")
+    denied = PermissionError(13, "Permission denied", str(tmp_path / "c/b"))
+
+    def walk(folder, onerror, followlinks):
+        onerror(denied)
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(DataError, match="c/b. could not be read"):
+        corpus_files(tmp_path / "c")
 
 
 def test_hidden_files_are_nobody_s_texts(write, tmp_path):

@@ -172,6 +172,27 @@ def test_a_cache_that_appears_at_the_last_moment_is_taken(
     assert os.listdir(tmp_path) == ["cache"]
 
 
+def test_a_new_cache_is_not_moved_away_with_the_old_one(tmp_path, monkeypatch):
+    """Another process replaces the old one just before this one does."""
+    folder, replace, other = tmp_path / "cache", os.replace, []
+    make(folder, fingerprint="old")
+
+    def late(source, target):
+        if str(source) == str(folder) and not other:
+            other.append(1)
+            monkeypatch.setattr(os, "replace", replace)
+            make(folder)
+            other.append(os.stat(folder).st_ino)
+            monkeypatch.setattr(os, "replace", late)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    corpus, _ = make(folder)
+    assert as_lists(corpus) == DOCUMENTS
+    assert os.stat(folder).st_ino == other[1]
+    assert os.listdir(tmp_path) == ["cache"]
+
+
 def test_others_may_read_a_cache(tmp_path):
     make(tmp_path / "cache")
     assert (tmp_path / "cache").stat().st_mode & 0o755 == 0o755

@@ -328,11 +328,12 @@ def test_a_mistake_leaves_no_folder(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("pattern", [".", "**/*.txt"])
 def test_a_run_in_the_folder_of_its_texts_is_refused(
-    refusal, corpus, monkeypatch
+    refusal, corpus, monkeypatch, pattern
 ):
     monkeypatch.chdir(corpus.parent)
-    message = refusal("--corpus", ".", "--output", "runs/lm")
+    message = refusal("--corpus", pattern, "--output", "runs/lm")
     assert "`--output runs/lm` lies in the folder of the corpus" in message
     assert not (corpus.parent / "runs").exists()
 

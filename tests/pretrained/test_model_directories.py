@@ -2,11 +2,13 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -463,6 +465,58 @@ def test_files_that_are_not_what_they_are_called(copy, name):
         TrainedClassifier.from_preset(copy)
 
 
+def hostile(kind):
+    """Contents of `weights.npz` that somebody may have made."""
+    whole, part = io.BytesIO(), io.BytesIO()
+    if kind == "array":
+        np.save(whole, np.zeros(3))
+    elif kind == "structured":
+        np.savez(whole, a=np.zeros(3, [("x", "f4"), ("y", "f4")]))
+    elif kind == "not_numbers":
+        np.savez(whole, a=np.array([1.0, np.nan], "float32"))
+    elif kind == "complex":
+        np.savez(whole, a=np.zeros(3, "complex64"))
+    elif kind == "bomb":
+        np.savez_compressed(whole, a=np.zeros(2**26, "int8"))
+    elif kind in ("huge_shape", "no_array"):
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(part, header)
+        content = part.getvalue() if kind == "huge_shape" else b""
+        with zipfile.ZipFile(whole, "w") as archive:
+            archive.writestr("a.npy", content)
+    elif kind == "damaged":
+        np.savez_compressed(whole, a=np.arange(1000.0))
+        content = bytearray(whole.getvalue())
+        content[60:300] = b"x" * 240
+        return bytes(content)
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "empty",
+        "array",
+        "structured",
+        "not_numbers",
+        "complex",
+        "bomb",
+        "huge_shape",
+        "no_array",
+        "damaged",
+    ],
+)
+def test_hostile_weights_end_in_one_message(copy, kind):
+    content = hostile(kind)
+    (copy / "weights.npz").unlink()
+    (copy / "weights.npz").write_bytes(content)
+    hashes = json.loads((copy / "config.json").read_text())["sha256"]
+    hashes["weights.npz"] = hashlib.sha256(content).hexdigest()
+    edit(copy, sha256=hashes)
+    with pytest.raises(ValueError, match="cannot be read as a model"):
+        TrainedClassifier.from_preset(copy)
+
+
 def test_other_models_are_refused(copy):
     with pytest.raises(ValueError, match=r"'ulmfit_tf.classifier', not"):
         load_pretrained(copy)
@@ -471,7 +525,7 @@ def test_other_models_are_refused(copy):
         TrainedClassifier.from_preset(copy)
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "3"])
+@pytest.mark.parametrize("content", [None, "", "{", "[" * 9**6, "[1, 2]", "3"])
 def test_other_folders_are_refused(copy, content):
     (copy / "config.json").unlink()
     if content is not None:

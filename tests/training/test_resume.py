@@ -21,7 +21,9 @@ from ulmfit_tf.training import (
     Stage,
     TrainingState,
     resumable_fit,
+    saved_step,
 )
+from ulmfit_tf.whole_files import DamagedFile
 
 VOCABULARY_SIZE, BATCH = 11, 3
 ARCHITECTURE = models.Architecture(3, 4, 1)
@@ -203,6 +205,19 @@ def small_dataset(step=0):
     x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
     dataset = tf.data.Dataset.from_tensors((x, x[:, :2]))
     return dataset.repeat()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"cut short"])
+def test_files_that_are_damaged_are_named(tmp_path, content):
+    path = tmp_path / "state.npz"
+    path.write_bytes(content)
+    model, state = small_model(), TrainingState(path)
+    best = BestWeights(tmp_path / "best.npz", {}, state)
+    for read in (lambda: state.restore(model), lambda: saved_step(path)):
+        with pytest.raises(DamagedFile, match=r"state\.npz. cannot be read"):
+            read()
+    with pytest.raises(DamagedFile, match=r"best\.npz. cannot be read.*copy"):
+        best.restore()
 
 
 def test_the_file_is_written_whole(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which variables change in which epoch, and what frozen groups cost."""
 
 import collections
+import gc
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from ulmfit_tf.training import (
     DiscriminativeOptimizer,
     GradualUnfreezing,
     Stage,
+    TrainingState,
+    resumable_fit,
     unfreezing_stages,
 )
 
@@ -230,3 +233,46 @@ def executed(graph):
         needed += [tensor.op for tensor in operation.inputs]
         needed += operation.control_inputs
     return found
+
+
+def live_graphs():
+    gc.collect()
+    return sum(
+        type(each).__name__ == "FuncGraph" and each.name == "one_step_on_data"
+        for each in gc.get_objects()
+    )
+
+
+def test_no_graph_of_a_training_outlives_it(tmp_path):
+    """TensorFlow keeps custom gradients, and their graphs, for good."""
+
+    def train(name):
+        keras.utils.set_random_seed(0)
+        model = models.TextClassifier(
+            9, 2, models.Architecture(3, 4, 1), head_units=3, chunk_length=4
+        )
+        model.build()
+        groups = model.layer_groups
+        model.compile(
+            DiscriminativeOptimizer(
+                model, groups, [keras.optimizers.Adam() for _ in groups]
+            ),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        )
+        ids = np.random.default_rng(0).integers(2, 9, (4, 8))
+        data = tf.data.Dataset.from_tensors((ids, np.eye(2)[[0, 1, 0, 1]]))
+        stages = unfreezing_stages("paper", len(groups), 3)
+        resumable_fit(
+            model,
+            lambda step: data.repeat(),
+            1,
+            3,
+            TrainingState(tmp_path / name),
+            [GradualUnfreezing(groups, stages)],
+        )
+
+    before = live_graphs()
+    for name in ("one", "other"):
+        train(name)
+        keras.backend.clear_session()
+        assert live_graphs() == before

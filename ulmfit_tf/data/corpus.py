@@ -4,6 +4,7 @@ import difflib
 import glob
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -121,16 +122,11 @@ def corpus_files(
         _check_suffix(path)
         return [path]
     if path.is_dir():
-        # Hidden files and folders are some program's, not texts.
-        files = _usable(
-            each
-            for each in path.rglob("*")
-            if not any(
-                part.startswith(".") for part in each.relative_to(path).parts
-            )
-        )
+        files = _usable(_files_below(path))
     else:
         files = _usable(map(Path, glob.glob(str(path), recursive=True)))
+        # A link to a folder above leads to the same files again and again.
+        files = list({os.path.realpath(each): each for each in files}.values())
     if files:
         return files
     near = difflib.get_close_matches(name.lower(), CORPORA, n=1)
@@ -186,6 +182,32 @@ def _one_form_each(paths):
         if stem not in best or form < best[stem][0]:
             best[stem] = (form, path)
     return [path for _, path in sorted(best.values(), key=lambda b: b[1])]
+
+
+def _files_below(folder):
+    """Yields the files of a folder, those of linked folders as well."""
+
+    def refuse(error):
+        raise DataError(
+            f"`{error.filename}` could not be read: {error}. Check its "
+            "permissions."
+        ) from error
+
+    seen = set()
+    for name, folders, files in os.walk(folder, onerror=refuse, followlinks=1):
+        real = os.path.realpath(name)
+        # Hidden files and folders are some program's, not texts.
+        folders[:] = [
+            each
+            for each in folders
+            if not each.startswith(".") and real not in seen
+        ]
+        if real in seen:
+            continue
+        seen.add(real)
+        for each in files:
+            if not each.startswith("."):
+                yield Path(name, each)
 
 
 def _usable(paths):

@@ -157,13 +157,18 @@ def _write(directory, description, texts, tokenizer, batch_size):
 def _put_in_place(beside, directory, description):
     """Renames a cache, unless another process has just made the same one."""
     while not _is_cached(directory, description):
-        # What another process maps must stay: it is renamed, then removed.
+        with contextlib.suppress(OSError):
+            os.replace(beside, directory)
+            return
+        # There is an old one, which another process may have mapped: it is
+        # renamed, then removed.
         with tempfile.TemporaryDirectory(dir=directory.parent) as old:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(directory, old)
+            # Another process may have replaced it meanwhile.
+            is_new = _is_cached(pathlib.Path(old), description)
             try:
-                os.replace(beside, directory)
-                return
+                os.replace(old if is_new else beside, directory)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise

@@ -3,6 +3,8 @@
 import numpy as np
 
 SEARCHES = ("greedy", "top-k", "nucleus", "beam")
+# Forbidden tokens have a logit of -1e9, which must stay the lowest.
+_HOTTEST = 100.0
 # They mark the word that follows, never each other.
 _MARKS = ("xxrep", "xxwrep", "xxup", "xxmaj")
 
@@ -182,9 +184,10 @@ def _check(num_tokens, search, temperature, top_k, top_p, beam_size, allowed):
             raise ValueError(
                 f"`{name}` must lie between 1 and {most}. Received: {value}."
             )
-    if not temperature > 0 or not 0 < top_p <= 1:
+    if not 0 < temperature <= _HOTTEST or not 0 < top_p <= 1:
         raise ValueError(
-            "`temperature` must be above 0 and `top_p` in (0, 1]. Received: "
+            f"`temperature` must be above 0 and at most {_HOTTEST}, and "
+            "`top_p` in (0, 1]. Received: "
             f"temperature={temperature}, top_p={top_p}. For the most likely "
             "words use the greedy search."
         )

@@ -8,12 +8,21 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
+import zlib
 
 import numpy as np
 
 from ulmfit_tf import text
 
 _DTYPES = ("float32", "float16", "int8")
+# What reading a file that is damaged, or somebody's trick, may raise.
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
+# Bytes over those of the archive: weights hardly shrink when packed.
+_MOST_PACKED = 50
+_SMALL = 2**24
 _SCALES = ":scales"
 
 
@@ -100,7 +109,7 @@ def read_model(directory, expected_format, newest_version, fields=()):
     directory = pathlib.Path(directory)
     try:
         config = json.loads((directory / "config.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"`{directory / 'config.json'}` cannot be read as the "
             f"configuration of a model: {error}."
@@ -124,20 +133,40 @@ def read_model(directory, expected_format, newest_version, fields=()):
             raise _damaged(directory, f"`{field}` is missing")
     _check_hashes(directory, config["sha256"])
     try:
-        with np.load(directory / "weights.npz", allow_pickle=False) as file:
-            weights = decode_weights({name: file[name] for name in file.files})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        weights = decode_weights(_arrays(directory / "weights.npz"))
+        if not all(np.isfinite(each).all() for each in weights.values()):
+            raise ValueError("some of its weights are no numbers")
+    except _DAMAGE as error:
         raise ValueError(
             f"`{directory}` cannot be read as a model: {error}. Fetch it again."
         ) from error
     try:
         tokenizer = text.load_tokenizer(directory)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"`{directory}` cannot be read as a model: its tokenizer cannot be "
             f"used. {error}"
         ) from error
     return config, tokenizer, weights
+
+
+def _arrays(path):
+    """Reads the arrays of an archive, which may be anybody's."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > max(_SMALL, _MOST_PACKED * path.stat().st_size):
+            raise ValueError(f"its weights would unpack to {size:,} bytes")
+        arrays = {}
+        for member in members:
+            with archive.open(member) as file:
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = np.lib.format.read_array(
+                    file, allow_pickle=False
+                )
+                if arrays[name].dtype.kind not in "fi":
+                    raise ValueError(f"`{name}` holds no numbers")
+    return arrays
 
 
 def encode_weights(weights, dtype="float32"):

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from ulmfit_tf.whole_files import written_whole
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -53,10 +53,17 @@ class BestWeights(keras.callbacks.Callback):
             self.model.stop_training = worse >= self.patience
 
     def restore(self):
-        """Puts the best epoch's weights back."""
-        with np.load(self.path, allow_pickle=False) as file:
-            for name, variable in self.variables.items():
-                variable.assign(file[name])
+        """Puts the best epoch's weights back.
+
+        Raises:
+            DamagedFile: If the file is missing or damaged.
+        """
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                for name, variable in self.variables.items():
+                    variable.assign(file[name])
+        except DAMAGE as error:
+            raise DamagedFile(self.path, error) from error
 
     def _save(self):
         arrays = {

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from ulmfit_tf.training.replicas import assign_value, read_value
-from ulmfit_tf.whole_files import written_whole
+from ulmfit_tf.training.traced_gradients import TracedGradients
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -50,12 +51,14 @@ class TrainingState(keras.callbacks.Callback):
             Bool, whether there was one.
 
         Raises:
-            ValueError: If the file is of another model.
+            DamagedFile: If the file is damaged.
+            ValueError: If it is of another model.
         """
         if not self.path.exists():
             return False
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
+        saved_step(self.path)
         with np.load(self.path, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
             kinds = self._variables(model)
@@ -142,9 +145,16 @@ class TrainingState(keras.callbacks.Callback):
 
 
 def saved_step(path):
-    """Returns the step of a training state's file."""
-    with np.load(path, allow_pickle=False) as file:
-        return json.loads(file["header"].tobytes())["step"]
+    """Returns the step of a training state's file.
+
+    Raises:
+        DamagedFile: If the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return json.loads(file["header"].tobytes())["step"]
+    except DAMAGE as error:
+        raise DamagedFile(path, error) from error
 
 
 def resumable_fit(
@@ -171,6 +181,7 @@ def resumable_fit(
     epoch, done = divmod(state.step, steps_per_epoch)
     if epoch >= epochs or state.stopped:
         return state.records
+    traced = TracedGradients()
     fit = {"verbose": 0, "callbacks": callbacks, "shuffle": False, **kwargs}
     if done:
         # Keras makes the variables of compiled metrics when it first needs
@@ -192,6 +203,7 @@ def resumable_fit(
             steps_per_epoch=steps_per_epoch,
             **fit,
         )
+    traced.forget()
     return state.records
 
 

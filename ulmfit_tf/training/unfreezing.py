@@ -4,6 +4,8 @@ import dataclasses
 
 import keras
 
+from ulmfit_tf.training.traced_gradients import TracedGradients
+
 METHODS = ("paper", "script", "chain-thaw", "full", "last")
 
 
@@ -90,6 +92,10 @@ class GradualUnfreezing(keras.callbacks.Callback):
         self.layer_groups = layer_groups
         self.stages = stages
         self.trained_groups = None
+        self._traced = None
+
+    def on_train_begin(self, logs=None):
+        self._traced = TracedGradients()
 
     def on_epoch_begin(self, epoch, logs=None):
         groups = self._groups_at(epoch)
@@ -99,6 +105,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
             for layer in layers:
                 layer.trainable = index in groups
         self.trained_groups = groups
+        self._traced.forget()
         self.model.make_train_function(force=True)
 
     def _groups_at(self, epoch):
