@@ -162,6 +162,24 @@ def test_models_that_would_be_wrong_are_refused(options, message):
     assert "train_sentencepiece" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "table", [b"garbage" * 20, b"\xff\xff\xff\x7f" + bytes(96)]
+)
+def test_a_hostile_normalization_is_refused(model, table):
+    """TensorFlow Text would end the process."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto.normalizer_spec.precompiled_charsmap = table
+    with pytest.raises(ValueError, match="none of SentencePiece's"):
+        SentencePieceTokenizer(proto.SerializeToString())
+
+
+def test_another_id_of_the_unknown_is_refused(model):
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto.trainer_spec.unk_id = 50
+    with pytest.raises(ValueError, match="unk_id=50"):
+        SentencePieceTokenizer(proto.SerializeToString())
+
+
 @pytest.mark.parametrize("content", [b"not a model", "text", b""])
 def test_other_bytes_are_refused(content):
     with pytest.raises(ValueError, match="model"):

@@ -1,5 +1,6 @@
 """Subword tokenizer: a SentencePiece unigram model inside the graph."""
 
+import hashlib
 import io
 import itertools
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,13 @@ _BATCH = 1024
 # That pieces are learned from at most: about 1.5 million words of English.
 # Training takes some 25 bytes and 3 microseconds for each.
 _MOST_CHARACTERS = 8_000_000
+# SHA-256 of SentencePiece 0.2's tables for `nmt_nfkc` and `nmt_nfkc_cf`.
+# TensorFlow Text reads a table without checking it: another one, in a file from
+# somebody else, may end the process.
+_NORMALIZATIONS = (
+    "1e2c7b43d3ee9755ceaa2ac335e253d8703604e0249ee1e81156c92b46423844",
+    "2c03512e62f9ed965ec90d85314211b63b5b8aa0395311ea2147eec9ff738907",
+)
 
 
 class SentencePieceTokenizer(tf.Module):
@@ -189,14 +197,19 @@ def _read_vocabulary(model: bytes) -> Vocabulary:
         refused = "treat_whitespace_as_suffix=True"
     elif not proto.normalizer_spec.add_dummy_prefix:
         refused = "add_dummy_prefix=False"
+    elif trainer.unk_id != UNKNOWN_ID:
+        refused = f"unk_id={trainer.unk_id}"
+    elif not _is_known(proto.normalizer_spec.precompiled_charsmap):
+        refused = "a normalization that is none of SentencePiece's"
     else:
         refused = None
     if refused:
         raise ValueError(
             "`model` must be a SentencePiece unigram model with the default "
-            "`byte_fallback`, `treat_whitespace_as_suffix` and "
-            "`add_dummy_prefix`: the fast tokenizer that runs in the graph "
-            "would silently return wrong ids for any other. Received: "
+            "`unk_id`, `byte_fallback`, `treat_whitespace_as_suffix` and "
+            "`add_dummy_prefix`, normalized by `nmt_nfkc` or `nmt_nfkc_cf`: the "
+            "fast tokenizer that runs in the graph would return wrong ids for "
+            "any other without saying so, or crash. Received: "
             f"{refused}. Train a model with `train_sentencepiece`."
         )
     try:
@@ -206,3 +219,7 @@ def _read_vocabulary(model: bytes) -> Vocabulary:
             "The SentencePiece model's pieces are not a vocabulary. "
             f"{error} Train the model with `train_sentencepiece`."
         ) from error
+
+
+def _is_known(table: bytes) -> bool:
+    return not table or hashlib.sha256(table).hexdigest() in _NORMALIZATIONS
