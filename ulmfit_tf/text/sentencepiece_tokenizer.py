@@ -208,8 +208,8 @@ def _read_vocabulary(model: bytes) -> Vocabulary:
             "`model` must be a SentencePiece unigram model with the default "
             "`unk_id`, `byte_fallback`, `treat_whitespace_as_suffix` and "
             "`add_dummy_prefix`, normalized by `nmt_nfkc` or `nmt_nfkc_cf`: "
-            "the fast tokenizer that runs in the graph would return wrong ids for "
-            "any other without saying so, or crash. Received: "
+            "the fast tokenizer that runs in the graph would return wrong ids "
+            "for any other without saying so, or crash. Received: "
             f"{refused}. Train a model with `train_sentencepiece`."
         )
     try:
