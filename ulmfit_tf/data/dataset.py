@@ -170,14 +170,9 @@ class TextDataset:
             merged = _whole_numbers(
                 found.union(*(test_labels if test_labels is not None else ()))
             )
-            train_labels, test_labels = (
-                part
-                and [
-                    dict.fromkeys(merged.get(each, each) for each in labels)
-                    for labels in part
-                ]
-                for part in (train_labels, test_labels)
-            )
+            train_labels = _renamed(train_labels, merged)
+            if test_labels is not None:
+                test_labels = _renamed(test_labels, merged)
             found = {label for labels in train_labels for label in labels}
             classes = sorted(found, key=_number_or_name)
         idle = [label for label in classes if label not in found]
@@ -338,6 +333,14 @@ def _whole_numbers(labels):
     if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
         return written if len(written) < len(labels) else {}
     return {old: new for old, new in written.items() if new in labels}
+
+
+def _renamed(labels_of_texts, names):
+    """Returns label sets with other names, each of them once."""
+    return [
+        tuple(dict.fromkeys(names.get(each, each) for each in labels))
+        for labels in labels_of_texts
+    ]
 
 
 def _notes_of_alike(name, classes):
