@@ -8,9 +8,9 @@ class TracedGradients:
 
     For each trace of a `tf.custom_gradient`, such as the LSTM's and that of
     batch norm's sums over replicas, TensorFlow registers a function for good,
-    and with it the graph: 75 MB a training function of the `compact` preset,
-    of which gradual unfreezing makes five. A training function that was traced
-    has its gradients in it, and does not need what is registered any more.
+    and with it the graph of a training function, of which gradual unfreezing
+    makes five. A training function that was traced has its gradients in it, and
+    does not need what is registered any more.
     """
 
     def __init__(self):
