@@ -10,7 +10,7 @@ import numpy as np
 from trainers.finite_loss import FiniteLoss
 from trainers.objective import objective
 from trainers.optimizers import classifier_schedules, group_optimizers
-from trainers.progress import GroupRates, Progress
+from trainers.progress import GroupRates, Progress, TensorBoard
 from ulmfit_tf import models, training
 from ulmfit_tf.data.chunks import DocumentBatches, documents_in_length_order
 
@@ -133,7 +133,7 @@ def train_classifier(
             batches.dataset,
             changes=_changes(stages, batches.steps_per_epoch),
         ),
-        keras.callbacks.TensorBoard(directory / "logs", write_graph=False),
+        TensorBoard(directory / "logs", write_graph=False),
     ]
     best = None
     if recipe.early_stopping:

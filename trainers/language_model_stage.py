@@ -284,12 +284,12 @@ def _samples(logs, tokenizer, state, averaging, options):
 
 def _tensorboard(logs, optimizers, state, tokens_per_step):
     """Returns the callbacks for TensorBoard, which need TensorFlow."""
-    from trainers.progress import GroupRates, Throughput
+    from trainers.progress import GroupRates, TensorBoard, Throughput
 
     return [
         GroupRates(optimizers, state, logs / "train"),
         Throughput(tokens_per_step, state, logs / "train"),
-        keras.callbacks.TensorBoard(logs, write_graph=False),
+        TensorBoard(logs, write_graph=False),
     ]
 
 

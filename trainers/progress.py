@@ -68,7 +68,8 @@ class Progress(keras.callbacks.Callback):
         if now - self._logged_at > _INTERVAL:
             self._logged_at = now
             of = self.total_steps // self.state.steps_per_epoch
-            self._log(now, f"{self.unit} {self._epoch + 1} of {of}", logs)
+            event = f"{self.unit} {self._epoch + 1} of {of}"
+            self._log(now, self.state.step + 1, event, logs)
 
     def on_test_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -82,10 +83,10 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._logged_at = time.monotonic()
         self._with_end = True
-        self._log(self._logged_at, f"{self.unit} {epoch + 1} done", logs)
+        event = f"{self.unit} {epoch + 1} done"
+        self._log(self._logged_at, self.state.step, event, logs)
 
-    def _log(self, now, event, logs):
-        step = self.state.step
+    def _log(self, now, step, event, logs):
         parts = [f"step {step}/{self.total_steps}"]
         if self._timed:
             pace = (now - self._since) / self._timed
@@ -96,9 +97,9 @@ class Progress(keras.callbacks.Callback):
             minutes = pace * (self.total_steps - step) / 60
             # More layers take longer, and so does what ends an epoch, such as
             # validation: of them there is no pace yet.
-            more = step < max(self.changes, default=0) or not self._with_end
+            more = step <= max(self.changes, default=-1) or not self._with_end
             bound = "at least " if more else ""
-            parts.append(f"{bound}{minutes:.1f} min left")
+            parts.append(f"{bound}{minutes:.1f} min left in this stage")
         figures = [
             f"{name} {value:.4g}"
             for name, value in (logs or {}).items()
@@ -160,6 +161,17 @@ class Throughput(keras.callbacks.Callback):
                 "tokens_per_second", tokens / (self._ended - self._began)
             )
         writer.close()
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' callback, without rates of its own.
+
+    It writes those of the optimizers, by names that count what was built
+    before, and of frozen groups too; `GroupRates` has the rates in the logs.
+    """
+
+    def _collect_learning_rate(self, logs):
+        return logs
 
 
 class GroupRates(keras.callbacks.Callback):

@@ -10,8 +10,9 @@ import tensorflow as tf
 from serving.saved_model import export_classifier
 from trainers import command_line
 from trainers.projector import write_projector
-from trainers.report import Predictions, write_report
-from trainers.report.scores import class_scores, task_scores
+from trainers.report import Predictions, write_predictions, write_report
+from trainers.report.figures import Calibration
+from trainers.report.scores import class_scores, intervals, task_scores
 from trainers.run_options import RunOptions
 from trainers.stages import (
     fine_tune_classifier,
@@ -94,6 +95,7 @@ def run_classifier(task, recipe, settings, directory, clock):
     of_test = scores.get("test", dict.fromkeys(scores["validation"]))
     saved_model = directory / "saved_model" / "1"
     if not saved_model.exists():
+        _log.info("exporting and checking the model")
         export_classifier(
             classifier,
             saved_model.parent,
@@ -118,6 +120,14 @@ def run_classifier(task, recipe, settings, directory, clock):
         "run_dir": str(directory),
         "saved_model": str(saved_model),
     }
+    for split in splits:
+        write_predictions(
+            directory / f"{split.split}_predictions.csv",
+            split,
+            dataset.classes,
+            decision.label_separator,
+        )
+    _log.info("report: reading its texts again with words left out")
     write_report(
         directory / "report.html",
         classifier=classifier,
@@ -135,6 +145,13 @@ def run_classifier(task, recipe, settings, directory, clock):
         {
             "figures": figures,
             "scores": scores,
+            "intervals": {
+                split.split: _intervals(split, scores[split.split])
+                for split in splits
+            },
+            "expected_calibration_errors": {
+                split.split: _calibration_error(split) for split in splits
+            },
             "classes": {
                 split.split: class_scores(split, dataset.classes)
                 for split in splits
@@ -143,6 +160,20 @@ def run_classifier(task, recipe, settings, directory, clock):
         },
     )
     return figures
+
+
+def _intervals(predictions, scores):
+    """95 % intervals of a split's scores, in per cent."""
+    return {
+        name: [round(100 * float(bound), 4) for bound in bounds]
+        for name, bounds in intervals(predictions).items()
+        if name in scores
+    }
+
+
+def _calibration_error(predictions):
+    error = Calibration.of(predictions).expected_error
+    return None if np.isnan(error) else round(100 * error, 4)
 
 
 def _stage_one(task, direction):

@@ -57,11 +57,16 @@ def choose_thresholds(
     """
     shared = best_threshold(probabilities.ravel(), labels.ravel())
     return tuple(
-        best_threshold(of_class, truth)
-        if truth.sum() >= FEWEST_POSITIVES
-        else shared
-        for of_class, truth in zip(probabilities.T, labels.T, strict=True)
+        shared if shares else best_threshold(of_class, truth)
+        for of_class, truth, shares in zip(
+            probabilities.T, labels.T, shares_threshold(labels), strict=True
+        )
     )
+
+
+def shares_threshold(labels: np.ndarray) -> list[bool]:
+    """Returns which classes share a threshold, see `choose_thresholds`."""
+    return [int(count) < FEWEST_POSITIVES for count in labels.sum(axis=0)]
 
 
 def best_threshold(probabilities: np.ndarray, truth: np.ndarray) -> float:

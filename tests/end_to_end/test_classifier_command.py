@@ -1,5 +1,6 @@
 """The classifier command, its recipe shrunk to seconds, as a user runs it."""
 
+import csv
 import json
 import os
 import pathlib
@@ -122,6 +123,15 @@ def test_the_command_leaves_a_whole_run_folder(uninterrupted):
     np.testing.assert_allclose(last[1:] / last[:-1], 2.6, rtol=1e-5)
     assert list(run_dir.glob("forward/*/logs/train/events*"))
     assert (run_dir / "report.html").stat().st_size > 10_000
+    low, high = metrics["intervals"]["test"]["error"]
+    assert low < uninterrupted["test_error"] < high
+    assert set(metrics["intervals"]["test"]) == {"error", "macro_f1"}
+    assert 0 < metrics["expected_calibration_errors"]["test"] < 100
+    with open(run_dir / "test_predictions.csv", encoding="utf-8-sig") as file:
+        right = [row["right"] for row in csv.DictReader(file)]
+    assert 100 * right.count("0") / len(right) == pytest.approx(
+        uninterrupted["test_error"], abs=1e-4
+    )
     assert not list(run_dir.rglob("*partial*"))
 
 

@@ -57,6 +57,9 @@ def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
     left = [line for line in caplog.messages if "epoch 1 done" in line]
     # Thirty steps of 6 s: what is known is too little, which it says.
     assert "at least 3." in left[0]
+    # The next step is the first one of more layers.
+    (last,) = [line for line in caplog.messages if "epoch 2 done" in line]
+    assert "at least 2." in last and "step 20/40" in last
     (left,) = [line for line in caplog.messages if "epoch 3 done" in line]
     minutes = float(left.split(" min left")[0].split(", ")[-1])
     assert minutes == pytest.approx(10, rel=0.15)
@@ -86,12 +89,14 @@ def reports(monkeypatch, caplog):
 
 def test_parts_of_an_epoch_are_not_called_epochs(reports):
     assert "report 1 of 3" in reports[0] and "report 1 done" in reports[1]
+    # 21 steps of a second are the first after the interval.
+    assert "step 21/75" in reports[0] and "step 25/75" in reports[1]
     assert "epoch" not in " ".join(reports)
 
 
 def test_time_left_is_a_bound_until_validation_has_been_seen(reports):
     within, first, *later = reports
-    # 55 steps, and what else they need is not known.
+    # 54 steps, and what else they need is not known.
     assert "at least 0.9 min left" in within
     # 50 steps and two validations.
     assert float(first.split(" min left")[0].split(", ")[-1]) == pytest.approx(

@@ -25,12 +25,12 @@ def _records(epochs, num_groups):
 
 
 def _triangle(step, total, highest, cut_frac, ratio):
-    """Howard & Ruder (2018), equation 3."""
+    """Howard & Ruder (2018), equation 3, which ends before the last step."""
     cut = math.floor(total * cut_frac)
     if step < cut:
         p = step / cut
     else:
-        p = 1 - (step - cut) / (cut * (1 / cut_frac - 1))
+        p = max(0, 1 - (step - cut) / (cut * (1 / cut_frac - 1)))
     return highest * (1 + p * (ratio - 1)) / ratio
 
 
@@ -70,10 +70,17 @@ def test_planned_rates_are_the_triangles_of_the_epochs_trained(drawn):
         assert np.isnan(rates[~drawn_points]).all()
 
 
-def test_stage_two_shows_its_triangle(drawn):
+@pytest.mark.parametrize("steps", [50, 17, 4])
+def test_stage_two_shows_its_triangle(drawn, steps):
+    """Its corner is a whole step: lines missed the dots of short epochs."""
     recipe = Recipe(language_model_epochs=4, language_model_rate=0.004)
     records = [
-        {"epoch": epoch, "perplexity": 9.0, **_lm_rates(epoch, 4, 3)}
+        {
+            "epoch": epoch,
+            "step": steps * (epoch + 1),
+            "perplexity": 9.0,
+            **_lm_rates(epoch, 4, 3, steps),
+        }
         for epoch in range(4)
     ]
     learning.learning_curves({"forward_language_model": records}, recipe, 100)
@@ -82,18 +89,17 @@ def test_stage_two_shows_its_triangle(drawn):
         highest = 0.004 / 2.6 ** (2 - group)
         assert rates.max() == pytest.approx(highest, rel=1e-4)
         # A tenth of the way, not the end of an epoch.
-        assert epochs[rates.argmax()] == pytest.approx(0.4, abs=0.01)
+        corner = math.floor(0.4 * steps)
+        assert epochs[rates.argmax()] == pytest.approx((corner + 1) / steps)
         assert rates[0] == pytest.approx(highest / 32, rel=1e-3)
-        ends = [
-            record[f"learning_rate/group_{group}"] for record in records[:-1]
-        ]
-        drawn_ends = np.interp([1, 2, 3], epochs, rates)
-        np.testing.assert_allclose(drawn_ends, ends, rtol=0.02)
+        ends = [record[f"learning_rate/group_{group}"] for record in records]
+        drawn_ends = np.interp([1, 2, 3, 4], epochs, rates)
+        np.testing.assert_allclose(drawn_ends, ends, rtol=1e-4)
 
 
-def _lm_rates(epoch, epochs, groups):
-    """Rates of an epoch's last step, fifty an epoch."""
-    step, total = 50 * (epoch + 1) - 1, 50 * epochs
+def _lm_rates(epoch, epochs, groups, steps):
+    """Rates of an epoch's last step."""
+    step, total = steps * (epoch + 1) - 1, steps * epochs
     return {
         f"learning_rate/group_{group}": _triangle(
             step, total, 0.004 / 2.6 ** (groups - 1 - group), 0.1, 32

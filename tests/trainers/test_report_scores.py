@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from scipy import special, stats
@@ -260,8 +263,22 @@ def test_confusions_and_counts_of_label_sets_are_counted_text_by_text():
         assert counts.absent == 60 - counts.right - counts.missed - counts.wrong
 
 
-def test_label_sets_are_calibrated_over_all_texts_and_classes():
+def test_label_sets_are_calibrated_over_the_labels_that_were_answered():
+    """Most others are rightly near 0, and hide how far off these are."""
     predictions = _label_sets()
     calibration = Calibration.of(predictions, 4)
-    assert calibration.texts.sum() == 1200
-    assert calibration.hits.sum() == predictions.labels.sum()
+    answers, labels = predictions.answers, predictions.labels
+    assert calibration.texts.sum() == answers.sum() < 1200
+    assert calibration.hits.sum() == (answers & labels).sum()
+    confidence = predictions.probabilities[answers]
+    low = confidence <= 0.5
+    assert calibration.texts[:2].sum() == low.sum()
+    assert calibration.hits[:2].sum() == labels[answers][low].sum()
+
+
+def test_answers_without_any_label_have_no_calibration():
+    predictions = _label_sets()
+    nothing = dataclasses.replace(
+        predictions, probabilities=np.zeros_like(predictions.probabilities)
+    )
+    assert math.isnan(Calibration.of(nothing).expected_error)

@@ -164,8 +164,7 @@ class Calibration:
     Attributes:
         edges: Float array `(bins + 1,)`; a bin holds the confidences above
             its lower and up to its upper edge.
-        texts: Int array `(bins,)`, claims; where a text has one label that
-            is its answer, otherwise one for each class.
+        texts: Int array `(bins,)`, claims, one for each answered label.
         hits: Int array `(bins,)`, claims that are right.
         confidence: Float array `(bins,)`, mean confidence; NaN in an empty
             bin.
@@ -195,8 +194,13 @@ class Calibration:
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error: the bins' mean gap, weighted."""
+        """Expected calibration error: the bins' mean gap, weighted.
+
+        NaN if nothing was answered.
+        """
         filled = self.texts > 0
+        if not filled.any():
+            return math.nan
         gap = np.abs(
             self.hits[filled] / self.texts[filled] - self.confidence[filled]
         )

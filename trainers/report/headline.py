@@ -77,7 +77,8 @@ def headline(
     calibrated = Card(
         "Calibration error",
         calibration.expected_error,
-        f"expected, {shown.split} split",
+        f"expected, {shown.split} split"
+        + (", of answered labels" if task_type is TaskType.MULTI_LABEL else ""),
     )
     if task_type is TaskType.MULTI_LABEL:
         # That all labels of a text are right is the strictest of figures.
@@ -93,9 +94,17 @@ def _share(figure, predictions):
         f"{predictions.split} {figure}".capitalize(),
         share.value,
         f"{share.count} of {share.total} {predictions.split} texts "
-        f"{'wrong' if is_error else 'right'}",
+        f"{'wrong' if is_error else 'right'}{_caveat(predictions)}",
         share.interval,
     )
+
+
+def _caveat(predictions):
+    """Why figures of the validation split are better than others."""
+    fitted = predictions.decision.thresholds is not None
+    if fitted and predictions.split == "validation":
+        return "; the thresholds were chosen on them"
+    return ""
 
 
 def _fraction(per_cent):

@@ -11,8 +11,8 @@ from trainers.language_model_recipe import FINE_TUNING
 from trainers.optimizers import classifier_schedules, schedule
 from trainers.report import plots
 
-# Of a schedule that is drawn, in an epoch.
-_POINTS = 200
+# An epoch's, where they are not known.
+_STEPS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +91,11 @@ def _planned_language_model(records, recipe):
             for group in range(_num_groups(records))
         ]
     )
-    # The schedule's shape does not depend on how many steps there are.
-    steps = np.arange(len(records) * _POINTS)
+    # Of whole steps, on which the triangle's corner depends. Records of earlier
+    # releases lack them.
+    total = records[-1].get("step", len(records) * _STEPS)
+    steps = np.arange(total)
+    per_record = len(steps) / len(records)
     shape = ops.convert_to_numpy(
         schedule(
             FINE_TUNING.schedule,
@@ -102,9 +105,10 @@ def _planned_language_model(records, recipe):
             recipe.language_model_ratio,
         )(steps.astype("float32"))
     )
-    # All groups have the same one, the last one's rate is the recipe's.
+    # All groups have the same one, the last one's rate is the recipe's. A
+    # record has the rate of its last step.
     shares = recorded / recorded[-1]
-    return [(steps / _POINTS, share * shape) for share in shares]
+    return [((steps + 1) / per_record, share * shape) for share in shares]
 
 
 def _classifier(direction, records, recipe, num_documents):

@@ -156,11 +156,11 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
 def reliability(calibration: Calibration, is_multi_label: bool) -> Markup:
     """Plots accuracy by confidence, and how many answers each bin has.
 
-    Of several labels each is an answer of its own: the share of the texts that
-    have it, by its probability.
+    Of several labels each is an answer of its own: how many of those that
+    were answered are right, by their probability.
     """
     accuracy, confidence, answers = (
-        ("texts with the label", "probability", "texts x labels")
+        ("right labels", "probability", "answered labels")
         if is_multi_label
         else ("accuracy", "confidence", "texts")
     )

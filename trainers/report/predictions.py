@@ -141,8 +141,12 @@ class LabelSetPredictions(Predictions):
 
     @property
     def claims(self) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities that were claimed, and whether each came true."""
-        return self.probabilities.ravel(), self.labels.ravel()
+        """Probabilities that were claimed, and whether each came true.
+
+        Of the labels that were answered: nearly all others are rightly near 0,
+        and would hide how far these are off.
+        """
+        return self.probabilities[self.answers], self.labels[self.answers]
 
     @property
     def label_flags(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import tomllib
 
 import jinja2
 import numpy as np
+from markupsafe import Markup, escape
 
 from trainers.report import breakdown, influence, learning, plots
 from trainers.report.figures import (
@@ -20,6 +21,7 @@ from trainers.report.figures import (
     label_counts,
 )
 from trainers.report.headline import headline
+from trainers.thresholds import FEWEST_POSITIVES, shares_threshold
 from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
 from ulmfit_tf.whole_files import written_whole
@@ -29,6 +31,21 @@ _CONFUSIONS = 12
 _PAIRS = 12
 # A larger matrix helps nobody; the list of confusions remains.
 _MATRIX_CLASSES = 60
+# Classes that are shown where there are more than that; the others unfold.
+_SHOWN_CLASSES = 30
+# Of the full colour, that a word gets at least: less is noise.
+_LEAST_SHARE = 0.05
+_SECTIONS = {
+    "learning": "Learning curves",
+    "confusion": "Confusion matrix",
+    "labels": "Labels",
+    "classes": "Classes",
+    "calibration": "Calibration",
+    "examples": "Texts",
+    "breakdown": "Length and unknown words",
+    "serving": "Serving it",
+    "settings": "Settings",
+}
 
 
 def write_report(
@@ -70,6 +87,7 @@ def write_report(
     of_classes = ClassScores.of(shown)
     mistakes, hits = _examples(classifier, dataset.classes, shown)
     is_multi_label = dataset.task_type is TaskType.MULTI_LABEL
+    unfolded, folded = _folded(of_classes.f1)
     html = _template().render(
         dataset=dataset,
         figures=figures,
@@ -79,7 +97,18 @@ def write_report(
         cards=headline(shown, validation, scores, calibration, dataset.classes),
         is_multi_label=is_multi_label,
         scores=of_classes,
+        errors_alone=_errors_alone(figures, shown.split),
+        sections=[
+            (anchor, name)
+            for anchor, name in _SECTIONS.items()
+            if is_multi_label or anchor != "labels"
+        ],
+        unfolded=unfolded,
+        folded=folded,
+        least_share=_LEAST_SHARE,
         thresholds=classifier.decision.thresholds,
+        shares_threshold=shares_threshold(validation.label_flags),
+        fewest_positives=FEWEST_POSITIVES,
         label_counts=label_counts(shown),
         pairs=frequent_pairs(shown, _PAIRS) if is_multi_label else [],
         calibration=calibration,
@@ -112,15 +141,49 @@ def _template():
     )
     environment.filters["percent"] = _percent
     environment.filters["width"] = _width
+    environment.filters["factor"] = _factor
+    environment.filters["isolated"] = _isolated
     return environment.get_template("template.html")
 
 
 def _percent(share, digits=1):
-    return "–" if np.isnan(share) else f"{100 * share:.{digits}f} %"
+    # The blank does not break.
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f}\u00a0%"
 
 
 def _width(share):
     return f"{100 * np.nan_to_num(share):.1f}%"
+
+
+def _factor(log_odds):
+    """What the odds are multiplied by."""
+    return f"×\u00a0{np.exp(log_odds):.3g}"
+
+
+def _isolated(names):
+    """Names one after another, whichever way each is written."""
+    return Markup(", ").join(
+        Markup("<bdi>") + escape(name) + Markup("</bdi>") for name in names
+    )
+
+
+def _errors_alone(figures, split):
+    """Errors of each direction alone, where both were trained."""
+    end = f"_{split}_error"
+    return {
+        name.removesuffix(end): value
+        for name, value in figures.items()
+        if name.endswith(end)
+    }
+
+
+def _folded(f1):
+    """Indices of the classes to show, and of others that can be unfolded."""
+    if len(f1) <= _MATRIX_CLASSES:
+        return list(range(len(f1))), []
+    # Undefined ones come last.
+    order = np.argsort(f1, kind="stable").tolist()
+    return order[:_SHOWN_CLASSES], sorted(order[_SHOWN_CLASSES:])
 
 
 def _examples(classifier, classes, shown):
@@ -166,7 +229,10 @@ def _distinct(order, texts):
 def _flat(settings):
     """Settings as rows of text, a recipe's fields by themselves."""
     recipe = settings["recipe"]
-    others = {k: v for k, v in settings.items() if k not in ("recipe", *recipe)}
+    left_out = {"recipe", *recipe}
+    if settings.get("bidirectional"):
+        left_out.add("direction")
+    others = {k: v for k, v in settings.items() if k not in left_out}
     rows = {}
     for name, value in {**others, **recipe}.items():
         if isinstance(value, list):

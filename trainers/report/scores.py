@@ -134,19 +134,19 @@ def _flags(predictions):
 def intervals(predictions: Predictions, seed: int = 0) -> dict:
     """Returns 95 % intervals of a split's figures as `(low, high)`, shares.
 
-    Precision and recall are shares of texts and have Wilson's interval. F1
-    and the area under the ROC curve are not: theirs is the percentile
-    bootstrap over texts.
+    Error, precision and recall are shares of texts and have Wilson's
+    interval. F1 and the area under the ROC curve are not: theirs is the
+    percentile bootstrap over texts.
 
     Args:
         predictions: `Predictions`.
         seed: Of the resampling.
 
     Returns:
-        Dict: `micro_f1`, `macro_f1`, and of the last class `f1`, `precision`
-        and `recall`; of two classes `auc`. A bootstrap that no resample
-        changes is left out: a split without a mistake does not tell how rare
-        they are.
+        Dict: `error`, `micro_f1`, `macro_f1`, and of the last class `f1`,
+        `precision` and `recall`; of two classes `auc`. A bootstrap that no
+        resample changes is left out: a split without a mistake does not tell
+        how rare they are.
     """
     rng = np.random.default_rng(seed)
     flags = _flags(predictions)
@@ -172,7 +172,9 @@ def intervals(predictions: Predictions, seed: int = 0) -> dict:
         for name, values in found.items()
         if not np.all(np.isnan(values))
     }
+    wrong = int(np.sum(~predictions.hits))
     return {
+        "error": Share(wrong, num_texts).interval,
         **_shares(flags),
         **{
             name: (low, high)
