@@ -357,3 +357,18 @@ def fitted_to_size(
     for name, value in changes.items():
         _log.info("%s: %d, for the size of the data", name, value)
     return dataclasses.replace(recipe, **changes)
+
+
+def tokens_to_read(recipe, tokens, labelled_tokens):
+    """Returns the tokens that stages two and three read in one direction.
+
+    Args:
+        recipe: `Recipe`, fitted to the data.
+        tokens: Int, tokens of all text.
+        labelled_tokens: Int, tokens of the labelled documents.
+    """
+    stage_two = recipe.language_model_epochs * tokens
+    if recipe.language_model_steps:
+        batch = recipe.language_model_batch_size * _TOKENS_A_STEP
+        stage_two = min(stage_two, recipe.language_model_steps * batch)
+    return stage_two, recipe.epochs * labelled_tokens

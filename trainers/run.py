@@ -10,6 +10,7 @@ import tensorflow as tf
 from serving.saved_model import export_classifier
 from trainers import command_line
 from trainers.projector import write_projector
+from trainers.recipes import tokens_to_read
 from trainers.report import Predictions, write_predictions, write_report
 from trainers.report.figures import Calibration
 from trainers.report.scores import class_scores, intervals, task_scores
@@ -47,6 +48,16 @@ def run_classifier(task, recipe, settings, directory, clock):
     """
     _remove_unfinished(directory)
     dataset = task.dataset
+    _log.info(
+        "each direction reads %s tokens in stage two and %s in stage three: "
+        "`--language-model-epochs` and `--epochs` change that",
+        *(
+            f"{tokens:,}"
+            for tokens in tokens_to_read(
+                recipe, task.corpus.num_tokens, task.train.num_tokens
+            )
+        ),
+    )
     run_options = RunOptions.of_run(settings, directory)
     weights, records = {}, {}
     for direction in task.directions:

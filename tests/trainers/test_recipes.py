@@ -10,6 +10,7 @@ from trainers.recipes import (
     fitted_to_model,
     fitted_to_size,
     recipe_for,
+    tokens_to_read,
 )
 from ulmfit_tf import models
 from ulmfit_tf.training.unfreezing import METHODS
@@ -215,3 +216,15 @@ def test_dropouts_that_were_given_stay():
     assert fitted.language_model_dropout == 0.23
     # The head is as wide whatever the encoder.
     assert fitted.dropout == 1.0
+
+
+def test_what_is_read_is_told_in_tokens():
+    recipe = Recipe(language_model_epochs=3, epochs=4)
+    assert tokens_to_read(recipe, 10_000, 2_000) == (30_000, 8_000)
+    limited = dataclasses.replace(
+        recipe, language_model_steps=2, language_model_batch_size=10
+    )
+    assert tokens_to_read(limited, 10_000, 2_000) == (1_400, 8_000)
+    assert tokens_to_read(limited, 400, 40) == (1_200, 160)
+    without = dataclasses.replace(recipe, language_model_epochs=0)
+    assert tokens_to_read(without, 10_000, 2_000) == (0, 8_000)
