@@ -1,7 +1,6 @@
 """Publishes a trained classifier as a version that TF Serving loads."""
 
 import datetime
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -16,6 +15,7 @@ from serving.allowed_operations import all_nodes
 from serving.served_classifier import ServedClassifier
 from serving.session_model import WARM_UP_FILE
 from serving.stored_weights import TOLERANCES
+from ulmfit_tf.whole_files import sha256_of
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras")
 _SAMPLE_TEXTS = (
@@ -159,7 +159,7 @@ def _write(classifier, directory, model_name, figures, precision):
             timespec="seconds"
         ),
         "sha256": {
-            str(path.relative_to(directory)): _sha256(path)
+            str(path.relative_to(directory)): sha256_of(path)
             for path in sorted(directory.rglob("*"))
             if path.is_file()
         },
@@ -185,8 +185,3 @@ def _finish(path):
                 name = os.path.basename(node.attr["shared_name"].s)
                 node.attr["shared_name"].s = b"hash_table_" + name
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from trainers import command_line, run
+from trainers import command_line
 from trainers.experiments import cells, oracles, plots, tables
+from ulmfit_tf import whole_files
 from ulmfit_tf.whole_files import written_whole
 
 
@@ -42,8 +43,8 @@ def _plot(path):
             id="cell",
         ),
         pytest.param(
-            run,
-            functools.partial(run._write_arrays, arrays={"a": [1]}),
+            whole_files,
+            functools.partial(whole_files.write_arrays, arrays={"a": [1]}),
             id="arrays",
         ),
     ],

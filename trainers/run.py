@@ -22,7 +22,7 @@ from trainers.stages import (
     trained_classifier,
 )
 from trainers.thresholds import decided
-from ulmfit_tf.whole_files import written_whole
+from ulmfit_tf.whole_files import write_arrays
 
 _log = logging.getLogger("trainers")
 # Validation texts whose answers the export is checked with, and how much of
@@ -224,7 +224,7 @@ class _Stages:
         else:
             weights, records = train(*arguments, self.directory / name, options)
             command_line.write_json(log, records)
-            _write_arrays(result, weights)
+            write_arrays(result, weights)
             # Some hundred megabytes that nobody reads any more.
             for file in ("training_state.npz", "best_weights.npz"):
                 (self.directory / name / file).unlink(missing_ok=True)
@@ -277,7 +277,7 @@ class _Evaluation:
             weights={direction: self.classifier.weights[direction]},
         )
         probabilities = alone.predict(texts)
-        _write_arrays(path, {"probabilities": probabilities})
+        write_arrays(path, {"probabilities": probabilities})
         return probabilities
 
 
@@ -304,11 +304,6 @@ def _errors_of_directions(evaluation, decision, dataset, task):
         )
         errors[f"{direction}_test_error"] = answers.error
     return errors
-
-
-def _write_arrays(path, arrays):
-    with written_whole(path) as beside, open(beside, "wb") as file:
-        np.savez(file, **arrays)
 
 
 def _remove_unfinished(directory):

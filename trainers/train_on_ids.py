@@ -23,7 +23,7 @@ from trainers.language_model_arguments import recipe_of
 from trainers.locks import run_locked
 from trainers.run_clock import RunClock
 from ulmfit_tf.data.token_cache import TokenizedCorpus
-from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, write_arrays
 
 _FILE = "ids.npz"
 
@@ -84,8 +84,7 @@ def write_prepared(directory, architecture, corpus):
         part = getattr(corpus, name)
         ids = part.token_ids.astype("uint16" if few else "int32")
         arrays |= {f"{name}/token_ids": ids, f"{name}/offsets": part.offsets}
-    with written_whole(directory / _FILE) as beside, open(beside, "wb") as f:
-        np.savez(f, **arrays)
+    write_arrays(directory / _FILE, arrays)
 
 
 @dataclasses.dataclass(frozen=True)

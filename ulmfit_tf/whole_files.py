@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, and what is said of damaged ones."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import secrets
 import zipfile
+
+import numpy as np
 
 # What reading a file that was cut short, or left behind, may raise.
 DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -48,6 +51,24 @@ def written_whole(path):
         _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_arrays(path, arrays):
+    """Writes an `.npz` file, whole or not at all.
+
+    Args:
+        path: Path of the file; its folder is made.
+        arrays: Dict of arrays by name.
+    """
+    # A file, as NumPy would add `.npz` to a name.
+    with written_whole(path) as beside, open(beside, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def sha256_of(path):
+    """Returns the sha256 of a file's content as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path):

@@ -2,7 +2,6 @@
 
 import difflib
 import glob
-import hashlib
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from ulmfit_tf.data.tables import (
     require_columns,
     text_of,
 )
+from ulmfit_tf.whole_files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -160,15 +160,13 @@ def fingerprint(files: Iterable[str | Path]) -> list[dict[str, str | int]]:
 
 def _fingerprint(path):
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-            size = file.tell()
+        digest, size = sha256_of(path), path.stat().st_size
     except OSError as error:
         raise DataError(
             f"`{path}` could not be read: {error}. Check the path and its "
             "permissions."
         ) from error
-    return {"name": path.name, "size": size, "sha256": digest.hexdigest()}
+    return {"name": path.name, "size": size, "sha256": digest}
 
 
 def _one_form_each(paths):

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from ulmfit_tf.data.http_transfer import (
     fetch_rest,
     version_path,
 )
+from ulmfit_tf.whole_files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +26,6 @@ def default_cache_dir() -> Path:
     """Returns `$XDG_CACHE_HOME/ulmfit_tf`, or `~/.cache/ulmfit_tf`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "ulmfit_tf"
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file's content as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, expected: str):

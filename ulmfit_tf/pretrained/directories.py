@@ -1,7 +1,6 @@
 """Model directories: config, tokenizer and weights, written whole."""
 
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
@@ -13,6 +12,7 @@ import zlib
 import numpy as np
 
 from ulmfit_tf import text
+from ulmfit_tf.whole_files import sha256_of
 
 _DTYPES = ("float32", "float16", "int8")
 # What reading a file that is damaged, or somebody's trick, may raise.
@@ -42,7 +42,9 @@ def write_model(directory, config, tokenizer, weights, other_files=()):
     with new_directory(directory) as beside:
         text.save_tokenizer(tokenizer, beside)
         np.savez(beside / "weights.npz", **weights)
-        hashes = {path.name: _sha256(path) for path in sorted(beside.iterdir())}
+        hashes = {
+            path.name: sha256_of(path) for path in sorted(beside.iterdir())
+        }
         content = json.dumps({**config, "sha256": hashes}, indent=2)
         (beside / "config.json").write_text(content + "\n")
         for name, file_text in other_files:
@@ -225,7 +227,7 @@ def _check_hashes(directory, hashes):
         raise _damaged(directory, "`sha256` does not name the model's files")
     for name, expected in hashes.items():
         path = directory / name
-        if not path.is_file() or _sha256(path) != expected:
+        if not path.is_file() or sha256_of(path) != expected:
             raise ValueError(
                 f"`{path}` is missing or damaged: its SHA-256 is not the "
                 f"{expected} that config.json names. Fetch the model again."
@@ -237,7 +239,3 @@ def _damaged(directory, what):
         f"`{directory / 'config.json'}` is damaged: {what}. Fetch the model "
         "again."
     )
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
-from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, write_arrays
 
 
 class BestWeights(keras.callbacks.Callback):
@@ -70,5 +70,4 @@ class BestWeights(keras.callbacks.Callback):
             name: keras.ops.convert_to_numpy(variable)
             for name, variable in self.variables.items()
         }
-        with written_whole(self.path) as beside, open(beside, "wb") as file:
-            np.savez(file, **arrays)
+        write_arrays(self.path, arrays)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ulmfit_tf.training.replicas import assign_value, read_value
 from ulmfit_tf.training.traced_gradients import TracedGradients
-from ulmfit_tf.whole_files import DAMAGE, DamagedFile, written_whole
+from ulmfit_tf.whole_files import DAMAGE, DamagedFile, write_arrays
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -132,8 +132,7 @@ class TrainingState(keras.callbacks.Callback):
             },
         }
         arrays["header"] = np.frombuffer(json.dumps(header).encode(), "uint8")
-        with written_whole(self.path) as beside, open(beside, "wb") as file:
-            np.savez(file, **arrays)
+        write_arrays(self.path, arrays)
 
     def _variables(self, model):
         return {
