@@ -3,17 +3,23 @@
 from ulmfit_tf import training
 
 
-def group_optimizers(schedules, weight_decay, beta_1=0.7, beta_2=0.99):
+# Howard & Ruder (2018), section 4.1.
+_BETA_1, _BETA_2 = 0.7, 0.99
+
+
+def group_optimizers(schedules, weight_decay):
     """Returns one Adam a group of layers.
 
-    Betas of Howard & Ruder (2018), section 4.1; weight decay is decoupled,
-    as in the authors' scripts.
+    Args:
+        schedules: List of learning rates or schedules, one a group.
+        weight_decay: Float, decoupled, as in the authors' scripts; 0 for
+            none.
     """
     return [
         training.Adam(
             schedule,
-            beta_1=beta_1,
-            beta_2=beta_2,
+            beta_1=_BETA_1,
+            beta_2=_BETA_2,
             weight_decay=weight_decay or None,
         )
         for schedule in schedules

@@ -115,11 +115,6 @@ class _Counts:
             return 2 * self.right / (self.answered + self.labelled)
 
     @property
-    def macro_f1(self):
-        defined = ~np.isnan(self.f1)
-        return self.f1[defined].mean() if defined.any() else np.nan
-
-    @property
     def micro_f1(self):
         total = self.answered.sum() + self.labelled.sum()
         return 2 * self.right.sum() / total if total else np.nan
