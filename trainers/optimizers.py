@@ -2,7 +2,6 @@
 
 from ulmfit_tf import training
 
-
 # Howard & Ruder (2018), section 4.1.
 _BETA_1, _BETA_2 = 0.7, 0.99
 
