@@ -7,6 +7,8 @@ from serving import command_line, tls
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
+# Beyond the grace, for gRPC to end what it cancels.
+_CANCEL_SECONDS = 5
 # Threads of predictions by default, and at most by default: Python's cost.
 _WORKERS = 16
 _MOST_WORKERS = 256
@@ -143,7 +145,8 @@ class Server:
         if self._rest is not None:
             self._rest.stop(grace_seconds)
         if stopped is not None:
-            stopped.wait()
+            # It never comes if gRPC's own thread has died.
+            stopped.wait(grace_seconds + _CANCEL_SECONDS)
         self._versions.stop()
 
     def _start_grpc(self):

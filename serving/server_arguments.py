@@ -17,7 +17,8 @@ _RANGES = (
     ("rest_api_timeout_in_ms", 1, _INT32),
     ("max_message_bytes", 1, _INT32),
     ("max_rows", 1, _INT32),
-    ("max_workers", 1, 10_000),
+    # Four times as many threads may be needed.
+    ("max_workers", 1, 512),
     ("tensorflow_intra_op_parallelism", 0, 10_000),
     ("tensorflow_inter_op_parallelism", 0, 10_000),
 )
