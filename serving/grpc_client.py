@@ -14,6 +14,7 @@ import time
 
 import grpc
 
+from serving.loopback import is_loopback
 from serving.stubs import predict_pb2, prediction_service_pb2_grpc
 
 _FLOAT, _STRING = 1, 7
@@ -81,6 +82,9 @@ class Client:
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
         ]
+        if is_loopback(target.rpartition(":")[0].strip("[]")):
+            # Whatever proxy the environment names does not reach this machine.
+            options.append(("grpc.enable_http_proxy", 0))
         self._channel = (
             grpc.insecure_channel(target, options)
             if credentials is None

@@ -103,6 +103,20 @@ def test_a_request_names_model_and_version(client, scripted):
     assert request.model_spec.version.value == 3
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_lies_between_this_machine_and_itself(
+    scripted, host, monkeypatch
+):
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        # Nobody listens there.
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    target = scripted.target.replace("127.0.0.1", host)
+    with Client(target, "m", timeout_seconds=5.0) as client:
+        assert client.predict(["abc"])[0].label == "3"
+
+
 def test_an_empty_batch_sends_nothing(client, scripted):
     assert client.predict([]) == []
     assert scripted.requests == []
