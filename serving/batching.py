@@ -132,6 +132,11 @@ class BatchedModel:
             thread.start()
 
     @property
+    def unbatched(self):
+        """The model itself, where nobody waits for others."""
+        return self._model
+
+    @property
     def signatures(self):
         """The model's signatures by name."""
         return self._model.signatures
@@ -279,6 +284,9 @@ class BatchedModel:
                     wait = due_in if wait is None else min(wait, due_in)
                 if self._closing and wait is None:
                     return None
+                if wait is not None:
+                    # No lock waits for as long as the timeout may be.
+                    wait = min(wait, threading.TIMEOUT_MAX)
                 self._changed.wait(wait)
 
     def _due_in(self, queue):

@@ -91,16 +91,19 @@ class Server:
                 return model
             return BatchedModel(model, options.batching)
 
+        # One of its own: nobody asked, so nothing is counted.
+        warming = Predictor(
+            None, options.max_rows, max_bytes=options.max_message_bytes
+        )
+
+        def warm_up(model, record):
+            # Each record would be a batch alone, and wait its whole timeout.
+            is_batched = options.batching is not None
+            warming.replay(model.unbatched if is_batched else model, record)
+
         self._options = options
         self._metrics = Metrics()
-        self._versions = VersionManager(
-            sources,
-            make_model,
-            # One of its own: nobody asked, so nothing is counted.
-            warm_up=Predictor(
-                None, options.max_rows, max_bytes=options.max_message_bytes
-            ).replay,
-        )
+        self._versions = VersionManager(sources, make_model, warm_up=warm_up)
         self._predictor = Predictor(
             self._versions,
             options.max_rows,

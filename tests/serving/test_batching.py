@@ -91,6 +91,20 @@ def test_a_batch_waits_no_longer_than_its_timeout(make_batched):
     assert model.batches == [[3]]
 
 
+def test_a_timeout_longer_than_any_lock_waits(make_batched):
+    model, batched = make_batched(
+        max_batch_size=2,
+        batch_timeout_micros=(1 << 63) - 1,
+        num_batch_threads=1,
+    )
+    waiting = _ask(batched, [1])
+    _wait_for(lambda: any(batched._queues.values()))
+    # Long enough for its thread to begin its wait.
+    time.sleep(0.1)
+    assert _answers([waiting, _ask(batched, [2])]) == [[2], [4]]
+    assert model.batches == [[1, 2]]
+
+
 def test_a_batch_is_filled_up_to_an_allowed_size(make_batched):
     model, batched = make_batched(
         max_batch_size=8, allowed_batch_sizes=(2, 4, 8)

@@ -1,9 +1,13 @@
 """Warm-up requests: what an export holds, and how a server replays them."""
 
+import time
+
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 
+from serving.batching import BatchingOptions
+from serving.model_server import Server, ServerOptions
 from serving.model_source import ModelSource
 from serving.predictor import Predictor
 from serving.session_model import WARM_UP_FILE, SessionModel
@@ -192,12 +196,6 @@ def test_a_file_that_cannot_be_read_fails_the_load(
     assert model.closed
 
 
-def _wrong_kind():
-    log = prediction_log_pb2.PredictionLog()
-    log.regress_log.request.model_spec.name = "m"
-    return log.SerializeToString()
-
-
 @pytest.fixture(scope="module")
 def session_model(model_directory):
     model = SessionModel(model_directory / "1")
@@ -264,3 +262,16 @@ def test_a_record_that_fails_fails_the_load(
     # The one before it was answered.
     assert model.asked == [("serving_default", 1)]
     assert model.closed
+
+
+def test_warming_up_waits_for_nobody_to_fill_its_batches(model_directory):
+    minute = BatchingOptions(batch_timeout_micros=60_000_000)
+    server = Server(
+        [ModelSource("questions", model_directory)],
+        ServerOptions(batching=minute),
+    )
+    started = time.monotonic()
+    server._versions.poll()
+    assert server._versions.is_ready()
+    assert time.monotonic() - started < 60
+    server.stop(0)
