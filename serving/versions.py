@@ -340,16 +340,22 @@ def _code_of(error):
 def _needs_loading(version, directory):
     if version is None or version.is_unloaded():
         return True
-    # A version that failed is tried again when its folder is replaced.
+    # A version that failed is tried again when anything of it has changed: it
+    # may have been seen while it was copied.
     return version.state == _State.END and version.identity != _identity(
         directory
     )
 
 
 def _identity(directory):
-    """What changes when a folder is replaced; `None` if there is none."""
+    """What changes with a folder and its files; `None` if there is none."""
     try:
-        status = directory.stat()
+        statuses = {
+            path: path.stat() for path in (directory, *directory.rglob("*"))
+        }
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns
+    return {
+        path: (status.st_ino, status.st_mtime_ns, status.st_size)
+        for path, status in statuses.items()
+    }

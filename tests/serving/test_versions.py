@@ -123,6 +123,25 @@ def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
     assert used(manager) == 2
 
 
+def test_a_version_that_was_seen_while_it_was_copied_is_tried_again(base_path):
+    weights = base_path / "1" / "variables" / "data"
+    weights.parent.mkdir()
+    weights.write_bytes(b"hal")
+
+    def make_model(directory):
+        if weights.read_bytes() != b"whole":
+            raise OSError("cut short")
+        return _Model(directory)
+
+    manager = VersionManager([ModelSource("m", base_path)], make_model)
+    manager.poll()
+    assert states(manager) == {1: "END"}
+    # No folder changes with it.
+    weights.write_bytes(b"whole")
+    manager.poll()
+    assert used(manager) == 1
+
+
 def test_all_stays_when_the_model_s_folder_is_gone(base_path):
     manager = make_manager(base_path)
     manager.poll()
