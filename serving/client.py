@@ -23,10 +23,15 @@ _POSITIVE = (
     *("load_test", "rate"),
 )
 # Versions are int64 on the wire; gRPC takes an endless time for none.
+# Each request in flight is a thread, and a load test keeps every latency: a
+# day, and more requests a second than Python sends.
 _MOST = {
     "version": (1 << 63) - 1,
     "retries": (1 << 31) - 1,
     "timeout_seconds": 10**9,
+    "max_in_flight": 1000,
+    "load_test": 24 * 3600,
+    "rate": 10_000,
 }
 
 
@@ -76,11 +81,23 @@ def _check_numbers(arguments):
         value = getattr(arguments, name)
         if value is not None and not 0 <= value <= most:
             raise _wrong(name, f"must lie between 0 and {most}", value)
+    for name, needed in (("rate", "load_test"), ("arrivals", "rate")):
+        if getattr(arguments, name) is not None and (
+            getattr(arguments, needed) is None
+        ):
+            raise command_line.UserError(
+                f"`{_flag(name)}` needs `{_flag(needed)}`."
+            )
+
+
+def _flag(name):
+    return "--" + name.replace("_", "-")
 
 
 def _wrong(name, what, value):
-    flag = "--" + name.replace("_", "-")
-    return command_line.UserError(f"`{flag}` {what}. Received: {value}.")
+    return command_line.UserError(
+        f"`{_flag(name)}` {what}. Received: {value}."
+    )
 
 
 def _print_answers(client, arguments):
@@ -114,7 +131,7 @@ def _load_test(client, arguments):
         arguments.load_test,
         arguments.max_in_flight,
         arguments.rate,
-        arguments.arrivals,
+        arguments.arrivals or "constant",
     )
 
 
@@ -141,7 +158,7 @@ def _texts(arguments):
 
 def _credentials(arguments):
     given = [
-        "--" + name.replace("_", "-")
+        _flag(name)
         for name in ("root_certificates", "client_key", "client_certificate")
         if getattr(arguments, name) is not None
     ]
@@ -162,13 +179,14 @@ def _credentials(arguments):
         path = getattr(arguments, name)
         if path is None:
             return None
-        flag = "--" + name.replace("_", "-")
         try:
             read = pathlib.Path(path).read_bytes()
         except OSError as error:
-            raise command_line.UserError(f"`{flag}`: {error}") from error
+            raise command_line.UserError(f"`{_flag(name)}`: {error}") from error
         if b"-----BEGIN" not in read:
-            raise command_line.UserError(f"`{flag} {path}` is no PEM file.")
+            raise command_line.UserError(
+                f"`{_flag(name)} {path}` is no PEM file."
+            )
         return read
 
     return grpc.ssl_channel_credentials(
@@ -216,8 +234,7 @@ def _parser():
     add(
         "--arrivals",
         choices=("constant", "poisson"),
-        default="constant",
-        help="gaps between the requests of --rate",
+        help="gaps between the requests of --rate, by default constant",
     )
     return parser
 
