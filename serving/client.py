@@ -9,6 +9,7 @@ and one JSON object with throughput and latencies is printed.
 """
 
 import argparse
+import codecs
 import json
 import pathlib
 import sys
@@ -148,12 +149,25 @@ def _texts(arguments):
         return
     try:
         if arguments.file == "-":
-            yield from (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from _lines(sys.stdin.buffer, "-")
             return
         with open(arguments.file, "rb") as file:
-            yield from (line.rstrip(b"\r\n") for line in file)
+            yield from _lines(file, arguments.file)
     except OSError as error:
         raise command_line.UserError(f"`--file`: {error}") from error
+
+
+def _lines(file, name):
+    """Yields lines without their ends and without UTF-8's mark."""
+    for index, line in enumerate(file):
+        if index == 0:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise command_line.UserError(
+                    f"`--file {name}` is encoded as UTF-16. Expected: UTF-8. "
+                    "Convert it: iconv -f UTF-16 -t UTF-8."
+                )
+            line = line.removeprefix(codecs.BOM_UTF8)
+        yield line.rstrip(b"\r\n")
 
 
 def _credentials(arguments):

@@ -413,6 +413,28 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
     assert lines[0]["probabilities"] == {"a": 3.0, "b": 0.5}
 
 
+def test_a_mark_of_utf_8_is_no_text(scripted, tmp_path, capsys):
+    path = tmp_path / "texts"
+    path.write_bytes("abc\n\ufeffd\n".encode("utf-8-sig"))
+    command.main(
+        ["--target", scripted.target, "--model", "m", "--file", str(path)]
+    )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # Only the first is one.
+    assert [line["text"] for line in lines] == ["abc", "\ufeffd"]
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize("load_test", [[], ["--load-test", "1"]])
+def test_utf_16_is_refused(scripted, tmp_path, order, load_test):
+    path = tmp_path / "texts"
+    path.write_bytes("\ufeffwho\nwhat".encode(f"utf-16-{order}"))
+    known = ["--target", scripted.target, "--model", "m", "--file", str(path)]
+    with pytest.raises(UserError, match="is encoded as UTF-16.*iconv"):
+        command.main([*known, *load_test])
+    assert scripted.requests == []
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
