@@ -91,9 +91,12 @@ class Server:
                 return model
             return BatchedModel(model, options.batching)
 
-        # One of its own: nobody asked, so nothing is counted.
+        # One of its own: nobody asked, so nothing is counted, and what clients
+        # may not send is no limit of what came with the version.
         warming = Predictor(
-            None, options.max_rows, max_bytes=options.max_message_bytes
+            None,
+            max(options.max_rows, ServerOptions.max_rows),
+            max_bytes=max(options.max_message_bytes, _MESSAGE_BYTES),
         )
 
         def warm_up(model, record):

@@ -264,11 +264,12 @@ def test_a_record_that_fails_fails_the_load(
     assert model.closed
 
 
-def test_warming_up_waits_for_nobody_to_fill_its_batches(model_directory):
+def test_warming_up_keeps_to_no_rule_for_clients(model_directory):
+    """Waits for nobody to fill its batches, and may be longer than requests."""
     minute = BatchingOptions(batch_timeout_micros=60_000_000)
     server = Server(
         [ModelSource("questions", model_directory)],
-        ServerOptions(batching=minute),
+        ServerOptions(batching=minute, max_message_bytes=100),
     )
     started = time.monotonic()
     server._versions.poll()
