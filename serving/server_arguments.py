@@ -15,6 +15,8 @@ _RANGES = (
     ("port", 0, 65535),
     ("rest_api_port", 0, 65535),
     ("rest_api_timeout_in_ms", 1, _INT32),
+    # Neither is "nan" between them.
+    ("file_system_poll_wait_seconds", -_INT32, _INT32),
     ("max_message_bytes", 1, _INT32),
     ("max_rows", 1, _INT32),
     # Four times as many threads may be needed.

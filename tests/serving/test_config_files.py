@@ -135,6 +135,17 @@ def test_kubernetes_objects_refer_to_each_other():
             ["--model-base-path", "{tmp}", "--rest-api-port", "70000"],
             "`--rest-api-port` must lie between 0 and 65535",
         ),
+        *(
+            (
+                [
+                    *("--model-base-path", "{tmp}"),
+                    f"--file-system-poll-wait-seconds={seconds}",
+                ],
+                "`--file-system-poll-wait-seconds` must lie between",
+            )
+            for seconds in ("inf", "-inf", "nan", "1e10")
+        ),
+        (["--model-base-path", "{tmp}", "--max-workers", "513"], "max-workers"),
         (["--model-base-path", "{tmp}", "--port", "-1"], "--port"),
         (["--model-base-path", "{tmp}", "--max-rows", "0"], "--max-rows"),
         (
