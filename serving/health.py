@@ -137,6 +137,8 @@ class HealthService:
     def close(self):
         """Tells the watchers that it ends, and ends their calls."""
         with self._lock:
+            if self._closing.is_set():
+                return
             self._closing.set()
             watchers = list(self._watchers)
         if self._thread is not None:

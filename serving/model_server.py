@@ -132,15 +132,23 @@ class Server:
         Raises:
             UserError: If a port is taken.
         """
-        self._versions.start(self._options.poll_seconds)
-        if self._draining.is_set():
-            return
-        self._start_grpc()
-        if self._options.rest_port is not None:
-            self._start_rest()
+        try:
+            self._versions.start(self._options.poll_seconds)
+            if self._draining.is_set():
+                return
+            self._start_grpc()
+            if self._options.rest_port is not None:
+                self._start_rest()
+        except BaseException:
+            # What has been started would go on.
+            self.stop(0)
+            raise
 
     def stop(self, grace_seconds=_GRACE_SECONDS):
-        """Finishes the requests under way and frees everything."""
+        """Finishes the requests under way and frees everything.
+
+        It may be called again, with a shorter grace.
+        """
         self._draining.set()
         if self._health is not None:
             self._health.close()
@@ -217,7 +225,7 @@ class Server:
             options.rest_timeout_seconds,
         )
         try:
-            self._rest = RestServer(
+            rest = RestServer(
                 api,
                 (options.host, options.rest_port),
                 options.max_message_bytes,
@@ -228,8 +236,9 @@ class Server:
                 f"`--rest-api-port {options.rest_port}`: {error}. Choose "
                 "another port, or 0 for a free one."
             ) from error
-        self._rest.start()
-        self.rest_port = self._rest.port
+        rest.start()
+        self._rest = rest
+        self.rest_port = rest.port
 
     def _is_ready(self):
         return self._versions.is_ready() and not self._draining.is_set()

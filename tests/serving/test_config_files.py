@@ -274,6 +274,14 @@ def test_addresses_are_tried_first(options, message):
             check_addresses(ServerOptions(**options))
 
 
+def test_a_port_is_not_given_twice():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UserError, match="`--port` is the same"):
+        check_addresses(ServerOptions(port=port, rest_port=port))
+    check_addresses(ServerOptions(port=0, rest_port=0))
+
+
 def test_free_addresses_are_left_free():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
