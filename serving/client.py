@@ -96,9 +96,7 @@ def _flag(name):
 
 
 def _wrong(name, what, value):
-    return command_line.UserError(
-        f"`{_flag(name)}` {what}. Received: {value}."
-    )
+    return command_line.UserError(f"`{_flag(name)}` {what}. Received: {value}.")
 
 
 def _print_answers(client, arguments):

@@ -37,6 +37,9 @@ def main(argv):
     stopped = threading.Event()
 
     def stop(*_):
+        if stopped.is_set():
+            # Whoever asks twice is in a hurry.
+            raise KeyboardInterrupt
         stopped.set()
         server.interrupt()
 
@@ -52,8 +55,11 @@ def main(argv):
             print(json.dumps(ready), flush=True)
         stopped.wait()
     finally:
-        logging.info("Stopping.")
-        server.stop()
+        try:
+            logging.info("Stopping.")
+            server.stop()
+        except KeyboardInterrupt:
+            server.stop(0)
 
 
 if __name__ == "__main__":

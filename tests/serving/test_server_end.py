@@ -1,12 +1,14 @@
 """The end of a server that did not go as it should."""
 
+import signal
 import socket
 import threading
 import time
 
 import pytest
 
-from serving import model_server
+from serving import listening, memory, model_server, server_arguments
+from serving import server as command
 from serving.command_line import UserError
 from serving.model_server import Server, ServerOptions
 
@@ -38,3 +40,43 @@ def test_a_start_that_fails_leaves_nothing_behind():
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=20)
     server.stop()
+
+
+class _Signalled:
+    """A server that is told to end, and again while it waits."""
+
+    graces: list = []
+
+    def __init__(self, sources, options):
+        pass
+
+    def start(self):
+        signal.raise_signal(signal.SIGTERM)
+
+    def interrupt(self):
+        pass
+
+    def stop(self, grace="patient"):
+        self.graces.append(grace)
+        if len(self.graces) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_the_second_signal_ends_the_grace(monkeypatch):
+    monkeypatch.setattr(
+        server_arguments, "parse_arguments", lambda _: ([], ServerOptions())
+    )
+    monkeypatch.setattr(model_server, "Server", _Signalled)
+    monkeypatch.setattr(listening, "check_addresses", lambda options: None)
+    monkeypatch.setattr(listening, "allow_many_connections", lambda: None)
+    monkeypatch.setattr(memory, "return_large_blocks", lambda: None)
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        command.main([])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert _Signalled.graces == ["patient", 0]
