@@ -12,6 +12,7 @@ import argparse
 import codecs
 import json
 import pathlib
+import re
 import sys
 
 import grpc
@@ -34,11 +35,14 @@ _MOST = {
     "load_test": 24 * 3600,
     "rate": 10_000,
 }
+# How gRPC's own words begin when nobody was there to answer.
+_UNREACHED = ("failed to connect", "errors resolving", "DNS resolution failed")
 
 
 def main(argv):
     """Asks as the arguments say; returns the load test's figures, if any."""
     arguments = _parser().parse_args(argv)
+    _check_target(arguments.target)
     _check_name(arguments.model)
     _check_numbers(arguments)
     with Client(
@@ -55,13 +59,28 @@ def main(argv):
             _print_answers(client, arguments)
         except grpc.RpcError as error:
             raise command_line.UserError(
-                f"{arguments.target} answered {error.code().name}: "
-                f"{error.details()}"
+                f"{arguments.target} {_outcome(error)}"
             ) from error
         except BrokenPipeError:
             # Whoever read the answers has seen enough.
             sys.stdout = None
     return None
+
+
+def _outcome(error):
+    """Says what came of a failed call; of some gRPC itself gives the status."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE and (
+        error.details().startswith(_UNREACHED)
+    ):
+        return f"could not be reached: {error.details()}"
+    return f"answered {error.code().name}: {error.details()}"
+
+
+def _check_target(target):
+    port = re.search(r":(\d+)$", target)
+    # gRPC would take what is left of it in 16 bits.
+    if port and not 1 <= int(port[1]) <= 65535:
+        raise _wrong("target", "must have a port from 1 to 65535", target)
 
 
 def _check_name(model):

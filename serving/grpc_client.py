@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import logging
 import queue as queue_module
 import random
 import sys
@@ -96,6 +97,7 @@ class Client:
         self._version = version
         self._timeout_seconds = timeout_seconds
         self._retries = retries
+        self._has_told = False
 
     def __enter__(self):
         return self
@@ -190,11 +192,21 @@ class Client:
                     or remaining <= _FIRST_BACK_OFF_SECONDS
                 ):
                     raise
+                self._tell_once(error, remaining)
             # Jitter keeps clients from coming back all at once. Half of what
             # is left of the time is for the answer.
             wait = back_off * random.uniform(0.5, 1.5)
             sending.has_ended.wait(min(wait, remaining / 2))
             back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
+
+
+    def _tell_once(self, error, seconds):
+        if not self._has_told:
+            self._has_told = True
+            logging.info(
+                "Not answered yet (%s). Trying again for up to %.0f seconds.",
+                *(error.details(), seconds),
+            )
 
 
 class _Sending:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import logging
 import os
 import re
 import socket
@@ -439,6 +440,8 @@ def test_utf_16_is_refused(scripted, tmp_path, order, load_test):
     "arguments, message",
     [
         ([], "Give texts"),
+        (["a", "--target", "127.0.0.1:99999"], "`--target` must have a port"),
+        (["a", "--target", "127.0.0.1:0"], "`--target` must have a port"),
         (["a", "--file", "b"], "Give texts"),
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
@@ -495,6 +498,20 @@ def test_a_mistake_ends_with_one_message_and_status_2(scripted):
     )
     assert result.returncode == 2
     assert re.fullmatch(r"error: `--version` .+\n", result.stderr)
+
+
+def test_nobody_there_is_told_at_once_and_in_the_end(caplog):
+    caplog.set_level(logging.INFO)
+    known = ["--target", "127.0.0.1:1", "--model", "m"]
+    with pytest.raises(UserError, match="^127.0.0.1:1 could not be reached:"):
+        command.main([*known, "--timeout-seconds", "1.5", "a"])
+    (told,) = (each for each in caplog.messages if "Not answered" in each)
+    assert "Connection refused" in told
+    with pytest.raises(UserError, match="could not be reached"):
+        command.main(
+            [*("--target", "host.invalid:80", "--model", "m")]
+            + [*("--retries", "0", "a")]
+        )
 
 
 def test_a_refusal_is_told(scripted):
