@@ -40,6 +40,11 @@ def parse_arguments(argv):
         raise UserError(
             "Give one of `--model-base-path` and `--model-config-file`."
         )
+    if arguments.model_name and arguments.model_config_file:
+        raise UserError(
+            "`--model-name` belongs to `--model-base-path`: "
+            "`--model-config-file` has names of its own."
+        )
     if arguments.batching_parameters_file and not arguments.enable_batching:
         raise UserError(
             "`--batching-parameters-file` needs `--enable-batching`."
@@ -92,6 +97,12 @@ def _sources(arguments):
             raise UserError(
                 f"`{source.base_path}` is one version of a model. Give the "
                 f"folder that holds the versions, `{source.base_path.parent}`."
+            )
+        exported = source.base_path / "saved_model"
+        if exported.is_dir():
+            raise UserError(
+                f"`{source.base_path}` is the folder of a run. Give the folder "
+                f"that holds the versions, `{exported}`."
             )
     return sources
 

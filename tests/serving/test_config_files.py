@@ -152,6 +152,14 @@ def test_kubernetes_objects_refer_to_each_other():
             ["--model-base-path", "{tmp}/questions/1"],
             "one version of a model. .* `{tmp}/questions`",
         ),
+        (
+            ["--model-base-path", "{tmp}/run"],
+            "folder of a run. .* `{tmp}/run/saved_model`",
+        ),
+        (
+            ["--model-config-file", "{tmp}/absent", "--model-name", "a"],
+            "`--model-name` belongs to `--model-base-path`",
+        ),
         (["--model-config-file", "{tmp}/no_path"], "no `base_path`"),
         (["--model-config-file", "{tmp}/relative"], "be an absolute path"),
         (["--model-config-file", "{tmp}/no_platform"], "`model_platform: "),
@@ -212,6 +220,7 @@ def test_mistakes_are_told(arguments, message, tmp_path):
     (tmp_path / "splitting").write_text(
         "enable_large_batch_splitting { value: true }"
     )
+    (tmp_path / "run" / "saved_model" / "1").mkdir(parents=True)
     version = tmp_path / "questions" / "1"
     version.mkdir(parents=True)
     (version / "saved_model.pb").touch()
