@@ -199,7 +199,6 @@ class Client:
             sending.has_ended.wait(min(wait, remaining / 2))
             back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
 
-
     def _tell_once(self, error, seconds):
         if not self._has_told:
             self._has_told = True

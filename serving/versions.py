@@ -72,7 +72,7 @@ class VersionManager:
 
     @property
     def load_counts(self):
-        """How often versions were loaded, by model and `success` or `fail`."""
+        """How often versions were loaded, by path and `success` or `fail`."""
         with self._lock:
             return dict(self._load_counts)
 
@@ -269,12 +269,12 @@ class VersionManager:
                 version.model.close()
                 version.model = None
             with self._lock:
-                self._load_counts[name, "fail"] += 1
+                self._load_counts[str(directory), "fail"] += 1
                 version.error = (_code_of(error), str(error))
                 version.state = _State.END
             return
         with self._lock:
-            self._load_counts[name, "success"] += 1
+            self._load_counts[str(directory), "success"] += 1
             version.state = _State.AVAILABLE
         logging.info("%s version %d is available", name, number)
 
