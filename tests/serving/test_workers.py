@@ -40,8 +40,8 @@ _start = threading.Thread.start
 
 
 def _start_if_not_of_a_pool(thread):
-    # Pools alone name their threads so.
-    if "Threads" in thread.name:
+    # Those of pools are named so.
+    if thread.name.startswith("ThreadPoolExecutor"):
         raise RuntimeError("can't start new thread")
     _start(thread)
 
