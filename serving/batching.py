@@ -13,6 +13,8 @@ from serving.status import ServingError, invalid_argument, tensorflow_errors
 from serving.waiting import Waiter
 
 _JOIN_SECONDS = 1.0
+# Far more than there are processors, and few enough to be started.
+_MOST_THREADS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class BatchingOptions:
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
     num_batch_threads: int = dataclasses.field(
-        default_factory=lambda: os.cpu_count() or 1
+        default_factory=lambda: min(os.cpu_count() or 1, _MOST_THREADS)
     )
     allowed_batch_sizes: tuple = ()
 
@@ -46,6 +48,12 @@ class BatchingOptions:
                     f"`{field.name}` must be at least {least}. Received: "
                     f"{getattr(self, field.name)}."
                 )
+        if self.num_batch_threads > _MOST_THREADS:
+            raise ValueError(
+                f"`num_batch_threads` must be at most {_MOST_THREADS}; the "
+                "number of processors is a good one. Received: "
+                f"{self.num_batch_threads}."
+            )
         sizes = self.allowed_batch_sizes
         if sizes and (
             list(sizes) != sorted(set(sizes))
@@ -124,12 +132,21 @@ class BatchedModel:
         self._queues = collections.OrderedDict()
         self._changed = threading.Condition()
         self._closing = False
-        self._threads = [
-            threading.Thread(target=self._work, daemon=True)
-            for _ in range(options.num_batch_threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads = []
+        try:
+            for _ in range(options.num_batch_threads):
+                thread = threading.Thread(target=self._work, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError:
+            # Those that have started would wait for ever, with the model.
+            self.close()
+            raise
+
+    @property
+    def unbatched(self):
+        """The model itself, where nobody waits for others."""
+        return self._model
 
     @property
     def signatures(self):
@@ -279,6 +296,9 @@ class BatchedModel:
                     wait = due_in if wait is None else min(wait, due_in)
                 if self._closing and wait is None:
                     return None
+                if wait is not None:
+                    # No lock waits for as long as the timeout may be.
+                    wait = min(wait, threading.TIMEOUT_MAX)
                 self._changed.wait(wait)
 
     def _due_in(self, queue):

@@ -9,8 +9,10 @@ and one JSON object with throughput and latencies is printed.
 """
 
 import argparse
+import codecs
 import json
 import pathlib
+import re
 import sys
 
 import grpc
@@ -23,16 +25,24 @@ _POSITIVE = (
     *("load_test", "rate"),
 )
 # Versions are int64 on the wire; gRPC takes an endless time for none.
+# Each request in flight is a thread, and a load test keeps every latency: a
+# day, and more requests a second than Python sends.
 _MOST = {
     "version": (1 << 63) - 1,
     "retries": (1 << 31) - 1,
     "timeout_seconds": 10**9,
+    "max_in_flight": 1000,
+    "load_test": 24 * 3600,
+    "rate": 10_000,
 }
+# How gRPC's own words begin when nobody was there to answer.
+_UNREACHED = ("failed to connect", "errors resolving", "DNS resolution failed")
 
 
 def main(argv):
     """Asks as the arguments say; returns the load test's figures, if any."""
     arguments = _parser().parse_args(argv)
+    _check_target(arguments.target)
     _check_name(arguments.model)
     _check_numbers(arguments)
     with Client(
@@ -49,13 +59,28 @@ def main(argv):
             _print_answers(client, arguments)
         except grpc.RpcError as error:
             raise command_line.UserError(
-                f"{arguments.target} answered {error.code().name}: "
-                f"{error.details()}"
+                f"{arguments.target} {_outcome(error)}"
             ) from error
         except BrokenPipeError:
             # Whoever read the answers has seen enough.
             sys.stdout = None
     return None
+
+
+def _outcome(error):
+    """Says what came of a failed call; of some gRPC itself gives the status."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE and (
+        error.details().startswith(_UNREACHED)
+    ):
+        return f"could not be reached: {error.details()}"
+    return f"answered {error.code().name}: {error.details()}"
+
+
+def _check_target(target):
+    port = re.search(r":(\d+)$", target)
+    # gRPC would take what is left of it in 16 bits.
+    if port and not 1 <= int(port[1]) <= 65535:
+        raise _wrong("target", "must have a port from 1 to 65535", target)
 
 
 def _check_name(model):
@@ -76,11 +101,21 @@ def _check_numbers(arguments):
         value = getattr(arguments, name)
         if value is not None and not 0 <= value <= most:
             raise _wrong(name, f"must lie between 0 and {most}", value)
+    for name, needed in (("rate", "load_test"), ("arrivals", "rate")):
+        if getattr(arguments, name) is not None and (
+            getattr(arguments, needed) is None
+        ):
+            raise command_line.UserError(
+                f"`{_flag(name)}` needs `{_flag(needed)}`."
+            )
+
+
+def _flag(name):
+    return "--" + name.replace("_", "-")
 
 
 def _wrong(name, what, value):
-    flag = "--" + name.replace("_", "-")
-    return command_line.UserError(f"`{flag}` {what}. Received: {value}.")
+    return command_line.UserError(f"`{_flag(name)}` {what}. Received: {value}.")
 
 
 def _print_answers(client, arguments):
@@ -114,7 +149,7 @@ def _load_test(client, arguments):
         arguments.load_test,
         arguments.max_in_flight,
         arguments.rate,
-        arguments.arrivals,
+        arguments.arrivals or "constant",
     )
 
 
@@ -131,17 +166,30 @@ def _texts(arguments):
         return
     try:
         if arguments.file == "-":
-            yield from (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from _lines(sys.stdin.buffer, "-")
             return
         with open(arguments.file, "rb") as file:
-            yield from (line.rstrip(b"\r\n") for line in file)
+            yield from _lines(file, arguments.file)
     except OSError as error:
         raise command_line.UserError(f"`--file`: {error}") from error
 
 
+def _lines(file, name):
+    """Yields lines without their ends and without UTF-8's mark."""
+    for index, line in enumerate(file):
+        if index == 0:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise command_line.UserError(
+                    f"`--file {name}` is encoded as UTF-16. Expected: UTF-8. "
+                    "Convert it: iconv -f UTF-16 -t UTF-8."
+                )
+            line = line.removeprefix(codecs.BOM_UTF8)
+        yield line.rstrip(b"\r\n")
+
+
 def _credentials(arguments):
     given = [
-        "--" + name.replace("_", "-")
+        _flag(name)
         for name in ("root_certificates", "client_key", "client_certificate")
         if getattr(arguments, name) is not None
     ]
@@ -162,13 +210,14 @@ def _credentials(arguments):
         path = getattr(arguments, name)
         if path is None:
             return None
-        flag = "--" + name.replace("_", "-")
         try:
             read = pathlib.Path(path).read_bytes()
         except OSError as error:
-            raise command_line.UserError(f"`{flag}`: {error}") from error
+            raise command_line.UserError(f"`{_flag(name)}`: {error}") from error
         if b"-----BEGIN" not in read:
-            raise command_line.UserError(f"`{flag} {path}` is no PEM file.")
+            raise command_line.UserError(
+                f"`{_flag(name)} {path}` is no PEM file."
+            )
         return read
 
     return grpc.ssl_channel_credentials(
@@ -216,8 +265,7 @@ def _parser():
     add(
         "--arrivals",
         choices=("constant", "poisson"),
-        default="constant",
-        help="gaps between the requests of --rate",
+        help="gaps between the requests of --rate, by default constant",
     )
     return parser
 

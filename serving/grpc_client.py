@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import logging
 import queue as queue_module
 import random
 import sys
@@ -14,6 +15,7 @@ import time
 
 import grpc
 
+from serving.loopback import is_loopback
 from serving.stubs import predict_pb2, prediction_service_pb2_grpc
 
 _FLOAT, _STRING = 1, 7
@@ -81,6 +83,9 @@ class Client:
             ("grpc.initial_reconnect_backoff_ms", _FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
         ]
+        if is_loopback(target.rpartition(":")[0].strip("[]")):
+            # Whatever proxy the environment names does not reach this machine.
+            options.append(("grpc.enable_http_proxy", 0))
         self._channel = (
             grpc.insecure_channel(target, options)
             if credentials is None
@@ -92,6 +97,7 @@ class Client:
         self._version = version
         self._timeout_seconds = timeout_seconds
         self._retries = retries
+        self._has_told = False
 
     def __enter__(self):
         return self
@@ -186,11 +192,20 @@ class Client:
                     or remaining <= _FIRST_BACK_OFF_SECONDS
                 ):
                     raise
+                self._tell_once(error, remaining)
             # Jitter keeps clients from coming back all at once. Half of what
             # is left of the time is for the answer.
             wait = back_off * random.uniform(0.5, 1.5)
             sending.has_ended.wait(min(wait, remaining / 2))
             back_off = min(2 * back_off, _LONGEST_BACK_OFF_SECONDS)
+
+    def _tell_once(self, error, seconds):
+        if not self._has_told:
+            self._has_told = True
+            logging.info(
+                "Not answered yet (%s). Trying again for up to %.0f seconds.",
+                *(error.details(), seconds),
+            )
 
 
 class _Sending:

@@ -11,6 +11,8 @@ from google.protobuf import (
     message_factory,
 )
 
+from serving.workers import Threads
+
 _HEALTH = "grpc.health.v1"
 _SERVING, _NOT_SERVING, _SERVICE_UNKNOWN = 1, 2, 3
 # Between looks whether a watched state has changed.
@@ -108,7 +110,7 @@ class HealthService:
         self._watchers = set()
         self._thread = None
         # Each is told in a thread: one that does not listen blocks its own.
-        self._senders = concurrent.futures.ThreadPoolExecutor(_SENDERS)
+        self._senders = Threads(_SENDERS)
 
     def handler(self):
         """Returns the generic handler of the service."""
@@ -135,6 +137,8 @@ class HealthService:
     def close(self):
         """Tells the watchers that it ends, and ends their calls."""
         with self._lock:
+            if self._closing.is_set():
+                return
             self._closing.set()
             watchers = list(self._watchers)
         if self._thread is not None:
@@ -165,11 +169,13 @@ class HealthService:
         watcher = _Watcher(request.service, context, send)
         with self._lock:
             is_late = self._closing.is_set()
+            if self._thread is None and not is_late:
+                thread = threading.Thread(target=self._tell, daemon=True)
+                # Where there is none to be had, the call fails.
+                thread.start()
+                self._thread = thread
             if not is_late:
                 self._watchers.add(watcher)
-            if self._thread is None and not is_late:
-                self._thread = threading.Thread(target=self._tell, daemon=True)
-                self._thread.start()
         if is_late:
             context.abort(grpc.StatusCode.UNAVAILABLE, "The server stops.")
         if not context.add_callback(lambda: self._forget(watcher)):

@@ -37,6 +37,12 @@ def check_addresses(options):
         raise _wrong_host(options.host, error) from error
     family, *_, address = found[0]
     ports = {"--port": options.port, "--rest-api-port": options.rest_port}
+    # Each alone is free.
+    if options.port == options.rest_port != 0:
+        raise UserError(
+            f"`--rest-api-port {options.rest_port}`: `--port` is the same. "
+            "Choose another port, or 0 for a free one."
+        )
     for flag, port in ports.items():
         if port is None:
             continue

@@ -58,7 +58,7 @@ class Metrics:
         """Returns Prometheus' text format.
 
         Args:
-            load_counts: Dict of int by `(model name, status)`.
+            load_counts: Dict of int by `(path of a version, status)`.
         """
         lines = [f"# TYPE {_REQUESTS} counter"]
         with self._lock:
@@ -66,8 +66,8 @@ class Metrics:
                 labels = _labels(model_name=model, status=status)
                 lines.append(f"{_REQUESTS}{labels} {count}")
             lines.append(f"# TYPE {_LOADS} counter")
-            for (model, status), count in load_counts.items():
-                labels = _labels(model_path=model, status=status)
+            for (path, status), count in load_counts.items():
+                labels = _labels(model_path=path, status=status)
                 lines.append(f"{_LOADS}{labels} {count}")
             for metric in (_LATENCY, _RUNTIME):
                 lines.append(f"# TYPE {metric} histogram")

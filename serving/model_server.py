@@ -7,6 +7,8 @@ from serving import command_line, tls
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
+# Beyond the grace, for gRPC to end what it cancels.
+_CANCEL_SECONDS = 5
 # Threads of predictions by default, and at most by default: Python's cost.
 _WORKERS = 16
 _MOST_WORKERS = 256
@@ -89,16 +91,22 @@ class Server:
                 return model
             return BatchedModel(model, options.batching)
 
+        # One of its own: nobody asked, so nothing is counted, and what clients
+        # may not send is no limit of what came with the version.
+        warming = Predictor(
+            None,
+            max(options.max_rows, ServerOptions.max_rows),
+            max_bytes=max(options.max_message_bytes, _MESSAGE_BYTES),
+        )
+
+        def warm_up(model, record):
+            # Each record would be a batch alone, and wait its whole timeout.
+            is_batched = options.batching is not None
+            warming.replay(model.unbatched if is_batched else model, record)
+
         self._options = options
         self._metrics = Metrics()
-        self._versions = VersionManager(
-            sources,
-            make_model,
-            # One of its own: nobody asked, so nothing is counted.
-            warm_up=Predictor(
-                None, options.max_rows, max_bytes=options.max_message_bytes
-            ).replay,
-        )
+        self._versions = VersionManager(sources, make_model, warm_up=warm_up)
         self._predictor = Predictor(
             self._versions,
             options.max_rows,
@@ -124,15 +132,23 @@ class Server:
         Raises:
             UserError: If a port is taken.
         """
-        self._versions.start(self._options.poll_seconds)
-        if self._draining.is_set():
-            return
-        self._start_grpc()
-        if self._options.rest_port is not None:
-            self._start_rest()
+        try:
+            self._versions.start(self._options.poll_seconds)
+            if self._draining.is_set():
+                return
+            self._start_grpc()
+            if self._options.rest_port is not None:
+                self._start_rest()
+        except BaseException:
+            # What has been started would go on.
+            self.stop(0)
+            raise
 
     def stop(self, grace_seconds=_GRACE_SECONDS):
-        """Finishes the requests under way and frees everything."""
+        """Finishes the requests under way and frees everything.
+
+        It may be called again, with a shorter grace.
+        """
         self._draining.set()
         if self._health is not None:
             self._health.close()
@@ -143,7 +159,8 @@ class Server:
         if self._rest is not None:
             self._rest.stop(grace_seconds)
         if stopped is not None:
-            stopped.wait()
+            # It never comes if gRPC's own thread has died.
+            stopped.wait(grace_seconds + _CANCEL_SECONDS)
         self._versions.stop()
 
     def _start_grpc(self):
@@ -208,7 +225,7 @@ class Server:
             options.rest_timeout_seconds,
         )
         try:
-            self._rest = RestServer(
+            rest = RestServer(
                 api,
                 (options.host, options.rest_port),
                 options.max_message_bytes,
@@ -219,8 +236,9 @@ class Server:
                 f"`--rest-api-port {options.rest_port}`: {error}. Choose "
                 "another port, or 0 for a free one."
             ) from error
-        self._rest.start()
-        self.rest_port = self._rest.port
+        rest.start()
+        self._rest = rest
+        self.rest_port = rest.port
 
     def _is_ready(self):
         return self._versions.is_ready() and not self._draining.is_set()

@@ -6,13 +6,13 @@ Loads SavedModels the way TF Serving does and answers its gRPC and REST
 calls. For production use TF Serving itself; serving/README.md says how.
 """
 
-import ipaddress
 import json
 import logging
 import signal
 import threading
 
 from serving import command_line
+from serving.loopback import is_loopback
 
 
 def main(argv):
@@ -27,7 +27,7 @@ def main(argv):
     check_addresses(options)
     allow_many_connections()
     return_large_blocks()
-    if options.tls is None and not _is_loopback(options.host):
+    if options.tls is None and not is_loopback(options.host):
         logging.warning(
             "Listening on %s without TLS: whoever reaches this machine can "
             "send requests.",
@@ -37,6 +37,9 @@ def main(argv):
     stopped = threading.Event()
 
     def stop(*_):
+        if stopped.is_set():
+            # Whoever asks twice is in a hurry.
+            raise KeyboardInterrupt
         stopped.set()
         server.interrupt()
 
@@ -52,15 +55,11 @@ def main(argv):
             print(json.dumps(ready), flush=True)
         stopped.wait()
     finally:
-        logging.info("Stopping.")
-        server.stop()
-
-
-def _is_loopback(host):
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        try:
+            logging.info("Stopping.")
+            server.stop()
+        except KeyboardInterrupt:
+            server.stop(0)
 
 
 if __name__ == "__main__":

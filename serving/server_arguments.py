@@ -15,9 +15,12 @@ _RANGES = (
     ("port", 0, 65535),
     ("rest_api_port", 0, 65535),
     ("rest_api_timeout_in_ms", 1, _INT32),
+    # Neither is "nan" between them.
+    ("file_system_poll_wait_seconds", -_INT32, _INT32),
     ("max_message_bytes", 1, _INT32),
     ("max_rows", 1, _INT32),
-    ("max_workers", 1, 10_000),
+    # Four times as many threads may be needed.
+    ("max_workers", 1, 512),
     ("tensorflow_intra_op_parallelism", 0, 10_000),
     ("tensorflow_inter_op_parallelism", 0, 10_000),
 )
@@ -36,6 +39,11 @@ def parse_arguments(argv):
     ):
         raise UserError(
             "Give one of `--model-base-path` and `--model-config-file`."
+        )
+    if arguments.model_name and arguments.model_config_file:
+        raise UserError(
+            "`--model-name` belongs to `--model-base-path`: "
+            "`--model-config-file` has names of its own."
         )
     if arguments.batching_parameters_file and not arguments.enable_batching:
         raise UserError(
@@ -89,6 +97,12 @@ def _sources(arguments):
             raise UserError(
                 f"`{source.base_path}` is one version of a model. Give the "
                 f"folder that holds the versions, `{source.base_path.parent}`."
+            )
+        exported = source.base_path / "saved_model"
+        if exported.is_dir():
+            raise UserError(
+                f"`{source.base_path}` is the folder of a run. Give the folder "
+                f"that holds the versions, `{exported}`."
             )
     return sources
 

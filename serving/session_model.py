@@ -132,24 +132,14 @@ class SessionModel:
             if seconds is not None:
                 # Zero would mean no limit.
                 options.timeout_in_ms = max(1, int(seconds * 1000))
-            values = waiter.wait_for(self._counted(call))
+            if not self._long_runs.acquire(blocking=False):
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "Too many long requests are computed. Send it again later.",
+                )
+            # It counts until it ends, even if nobody waits for it any more.
+            values = waiter.wait_for(call, self._long_runs.release)
         return dict(zip(names, values, strict=True))
-
-    def _counted(self, call):
-        """Returns the call so that it counts as a long run until it ends."""
-        if not self._long_runs.acquire(blocking=False):
-            raise ServingError(
-                grpc.StatusCode.UNAVAILABLE,
-                "Too many long requests are computed. Send it again later.",
-            )
-
-        def counted():
-            try:
-                return call()
-            finally:
-                self._long_runs.release()
-
-        return counted
 
     def close(self):
         """Frees the session and cancels what runs in it."""

@@ -72,7 +72,7 @@ class VersionManager:
 
     @property
     def load_counts(self):
-        """How often versions were loaded, by model and `success` or `fail`."""
+        """How often versions were loaded, by path and `success` or `fail`."""
         with self._lock:
             return dict(self._load_counts)
 
@@ -269,12 +269,12 @@ class VersionManager:
                 version.model.close()
                 version.model = None
             with self._lock:
-                self._load_counts[name, "fail"] += 1
+                self._load_counts[str(directory), "fail"] += 1
                 version.error = (_code_of(error), str(error))
                 version.state = _State.END
             return
         with self._lock:
-            self._load_counts[name, "success"] += 1
+            self._load_counts[str(directory), "success"] += 1
             version.state = _State.AVAILABLE
         logging.info("%s version %d is available", name, number)
 
@@ -340,16 +340,22 @@ def _code_of(error):
 def _needs_loading(version, directory):
     if version is None or version.is_unloaded():
         return True
-    # A version that failed is tried again when its folder is replaced.
+    # A version that failed is tried again when anything of it has changed: it
+    # may have been seen while it was copied.
     return version.state == _State.END and version.identity != _identity(
         directory
     )
 
 
 def _identity(directory):
-    """What changes when a folder is replaced; `None` if there is none."""
+    """What changes with a folder and its files; `None` if there is none."""
     try:
-        status = directory.stat()
+        statuses = {
+            path: path.stat() for path in (directory, *directory.rglob("*"))
+        }
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns
+    return {
+        path: (status.st_ino, status.st_mtime_ns, status.st_size)
+        for path, status in statuses.items()
+    }

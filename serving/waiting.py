@@ -71,16 +71,23 @@ class Waiter:
         if not is_done():
             raise self.error()
 
-    def wait_for(self, function):
+    def wait_for(self, function, when_done=lambda: None):
         """Calls a function in a thread of its own.
+
+        Args:
+            function: Callable without arguments.
+            when_done: Callable without arguments, called when the function
+                has ended, whoever still waits, or cannot be called.
 
         Returns:
             What the function returns.
 
         Raises:
-            ServingError: If the waiter is gone before. The function goes on.
+            ServingError: If the waiter is gone before, and the function goes
+                on, or if there is no thread to be had.
         """
         future: concurrent.futures.Future = concurrent.futures.Future()
+        future.add_done_callback(lambda _: when_done())
         future.add_done_callback(lambda _: self.wake())
 
         def run():
@@ -89,7 +96,15 @@ class Waiter:
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=run, daemon=True).start()
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:
+            future.set_exception(
+                ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "No thread can be started. Send it again later.",
+                )
+            )
         self.wait_until(future.done)
         return future.result()
 

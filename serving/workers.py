@@ -18,6 +18,29 @@ _MOST_ARRIVING = 256
 _CHEAP_WORKERS = 4
 
 
+class Threads(concurrent.futures.ThreadPoolExecutor):
+    """Threads that go on where the system has no more of them to give.
+
+    grpcio takes all calls in one loop, which any error here would end.
+
+    Args:
+        most: Int, threads at the same time.
+    """
+
+    def __init__(self, most):
+        super().__init__(most)
+        # There is one at least to do what the others cannot.
+        self.submit(int)
+
+    def _adjust_thread_count(self):
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            # What was submitted is queued already, for those that there are.
+            if not self._threads:
+                raise
+
+
 class Workers(grpc.ServerInterceptor):
     """Gives each call a thread and refuses predictions that are too many.
 
@@ -33,7 +56,7 @@ class Workers(grpc.ServerInterceptor):
         count_refused: Callable without arguments.
 
     Attributes:
-        threads: `ThreadPoolExecutor` for the server.
+        threads: `Threads` for the server.
     """
 
     def __init__(self, methods, max_workers, count_refused):
@@ -45,7 +68,7 @@ class Workers(grpc.ServerInterceptor):
         self._under_way = 0
         self._lock = threading.Lock()
         # They are started when they are needed.
-        self.threads = concurrent.futures.ThreadPoolExecutor(
+        self.threads = Threads(
             _MOST_ARRIVING + self._most_under_way + _CHEAP_WORKERS
         )
 

@@ -91,6 +91,20 @@ def test_a_batch_waits_no_longer_than_its_timeout(make_batched):
     assert model.batches == [[3]]
 
 
+def test_a_timeout_longer_than_any_lock_waits(make_batched):
+    model, batched = make_batched(
+        max_batch_size=2,
+        batch_timeout_micros=(1 << 63) - 1,
+        num_batch_threads=1,
+    )
+    waiting = _ask(batched, [1])
+    _wait_for(lambda: any(batched._queues.values()))
+    # Long enough for its thread to begin its wait.
+    time.sleep(0.1)
+    assert _answers([waiting, _ask(batched, [2])]) == [[2], [4]]
+    assert model.batches == [[1, 2]]
+
+
 def test_a_batch_is_filled_up_to_an_allowed_size(make_batched):
     model, batched = make_batched(
         max_batch_size=8, allowed_batch_sizes=(2, 4, 8)
@@ -269,6 +283,7 @@ def test_parameters_are_read_from_tf_servings_file(tmp_path):
     [
         ({"max_batch_size": 0}, "max_batch_size"),
         ({"batch_timeout_micros": -1}, "batch_timeout_micros"),
+        ({"num_batch_threads": 513}, "`num_batch_threads` must be at most"),
         ({"allowed_batch_sizes": (2, 1)}, "ascend"),
         ({"allowed_batch_sizes": (4,)}, "end with"),
     ],
@@ -276,6 +291,24 @@ def test_parameters_are_read_from_tf_servings_file(tmp_path):
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         BatchingOptions(**options)
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_behind(monkeypatch):
+    started = []
+    start = threading.Thread.start
+
+    def start_two(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    model = _Doubling()
+    with pytest.raises(RuntimeError, match="new thread"):
+        BatchedModel(model, BatchingOptions(num_batch_threads=3))
+    assert model.closed
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_who_is_gone_when_the_batch_begins_gets_an_error(make_batched):

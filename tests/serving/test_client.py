@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import logging
 import os
 import re
 import socket
@@ -101,6 +102,20 @@ def test_a_request_names_model_and_version(client, scripted):
     (request,) = scripted.requests
     assert request.model_spec.name == "m"
     assert request.model_spec.version.value == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_lies_between_this_machine_and_itself(
+    scripted, host, monkeypatch
+):
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        # Nobody listens there.
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    target = scripted.target.replace("127.0.0.1", host)
+    with Client(target, "m", timeout_seconds=5.0) as client:
+        assert client.predict(["abc"])[0].label == "3"
 
 
 def test_an_empty_batch_sends_nothing(client, scripted):
@@ -399,15 +414,48 @@ def test_answers_are_json_lines(scripted, tmp_path, capsys):
     assert lines[0]["probabilities"] == {"a": 3.0, "b": 0.5}
 
 
+def test_a_mark_of_utf_8_is_no_text(scripted, tmp_path, capsys):
+    path = tmp_path / "texts"
+    path.write_bytes("abc\n\ufeffd\n".encode("utf-8-sig"))
+    command.main(
+        ["--target", scripted.target, "--model", "m", "--file", str(path)]
+    )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # Only the first is one.
+    assert [line["text"] for line in lines] == ["abc", "\ufeffd"]
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@pytest.mark.parametrize("load_test", [[], ["--load-test", "1"]])
+def test_utf_16_is_refused(scripted, tmp_path, order, load_test):
+    path = tmp_path / "texts"
+    path.write_bytes("\ufeffwho\nwhat".encode(f"utf-16-{order}"))
+    known = ["--target", scripted.target, "--model", "m", "--file", str(path)]
+    with pytest.raises(UserError, match="is encoded as UTF-16.*iconv"):
+        command.main([*known, *load_test])
+    assert scripted.requests == []
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ([], "Give texts"),
+        (["a", "--target", "127.0.0.1:99999"], "`--target` must have a port"),
+        (["a", "--target", "127.0.0.1:0"], "`--target` must have a port"),
         (["a", "--file", "b"], "Give texts"),
         (["--file", "/absent"], "--file"),
         (["a", "--batch-size", "0"], "--batch-size"),
         (["a", "--model", "m\udcff"], "`--model` must be UTF-8"),
         (["a", "--load-test", "1", "--rate", "0"], "--rate"),
+        (["a", "--load-test", "1", "--rate", "inf"], "`--rate` must lie"),
+        (["a", "--load-test", "1", "--rate", "1e300"], "`--rate` must lie"),
+        (["a", "--load-test", "inf"], "`--load-test` must lie"),
+        (["a", "--max-in-flight", "100000"], "`--max-in-flight` must lie"),
+        (["a", "--rate", "9"], "`--rate` needs `--load-test`"),
+        (
+            ["a", "--load-test", "1", "--arrivals", "poisson"],
+            "`--arrivals` needs `--rate`",
+        ),
         (["a", "--timeout-seconds", "nan"], "--timeout-seconds"),
         (["a", "--timeout-seconds", "inf"], "--timeout-seconds"),
         (["a", "--retries", "-1"], "`--retries` must lie between 0"),
@@ -450,6 +498,20 @@ def test_a_mistake_ends_with_one_message_and_status_2(scripted):
     )
     assert result.returncode == 2
     assert re.fullmatch(r"error: `--version` .+\n", result.stderr)
+
+
+def test_nobody_there_is_told_at_once_and_in_the_end(caplog):
+    caplog.set_level(logging.INFO)
+    known = ["--target", "127.0.0.1:1", "--model", "m"]
+    with pytest.raises(UserError, match="^127.0.0.1:1 could not be reached:"):
+        command.main([*known, "--timeout-seconds", "1.5", "a"])
+    (told,) = (each for each in caplog.messages if "Not answered" in each)
+    assert "Connection refused" in told
+    with pytest.raises(UserError, match="could not be reached"):
+        command.main(
+            [*("--target", "host.invalid:80", "--model", "m")]
+            + [*("--retries", "0", "a")]
+        )
 
 
 def test_a_refusal_is_told(scripted):

@@ -135,11 +135,30 @@ def test_kubernetes_objects_refer_to_each_other():
             ["--model-base-path", "{tmp}", "--rest-api-port", "70000"],
             "`--rest-api-port` must lie between 0 and 65535",
         ),
+        *(
+            (
+                [
+                    *("--model-base-path", "{tmp}"),
+                    f"--file-system-poll-wait-seconds={seconds}",
+                ],
+                "`--file-system-poll-wait-seconds` must lie between",
+            )
+            for seconds in ("inf", "-inf", "nan", "1e10")
+        ),
+        (["--model-base-path", "{tmp}", "--max-workers", "513"], "max-workers"),
         (["--model-base-path", "{tmp}", "--port", "-1"], "--port"),
         (["--model-base-path", "{tmp}", "--max-rows", "0"], "--max-rows"),
         (
             ["--model-base-path", "{tmp}/questions/1"],
             "one version of a model. .* `{tmp}/questions`",
+        ),
+        (
+            ["--model-base-path", "{tmp}/run"],
+            "folder of a run. .* `{tmp}/run/saved_model`",
+        ),
+        (
+            ["--model-config-file", "{tmp}/absent", "--model-name", "a"],
+            "`--model-name` belongs to `--model-base-path`",
         ),
         (["--model-config-file", "{tmp}/no_path"], "no `base_path`"),
         (["--model-config-file", "{tmp}/relative"], "be an absolute path"),
@@ -201,6 +220,7 @@ def test_mistakes_are_told(arguments, message, tmp_path):
     (tmp_path / "splitting").write_text(
         "enable_large_batch_splitting { value: true }"
     )
+    (tmp_path / "run" / "saved_model" / "1").mkdir(parents=True)
     version = tmp_path / "questions" / "1"
     version.mkdir(parents=True)
     (version / "saved_model.pb").touch()
@@ -261,6 +281,14 @@ def test_addresses_are_tried_first(options, message):
         }
         with pytest.raises(UserError, match=message.format(taken=port)):
             check_addresses(ServerOptions(**options))
+
+
+def test_a_port_is_not_given_twice():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UserError, match="`--port` is the same"):
+        check_addresses(ServerOptions(port=port, rest_port=port))
+    check_addresses(ServerOptions(port=0, rest_port=0))
 
 
 def test_free_addresses_are_left_free():

@@ -264,7 +264,7 @@ def test_rest_refuses_a_body_over_the_limit(ask, size):
     assert "bytes" in document["error"]
 
 
-def test_metrics(server, client):
+def test_metrics(server, client, model_directory):
     client.predict(["who"])
     url = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
     with urllib.request.urlopen(url, timeout=20) as response:
@@ -278,6 +278,9 @@ def test_metrics(server, client):
         ':tensorflow:serving:request_count{model_name="questions",status="OK"}'
     )
     assert int(samples[count]) >= 1
+    loads = ":tensorflow:cc:saved_model:load_attempt_count"
+    labels = f'{{model_path="{model_directory / "1"}",status="success"}}'
+    assert samples[loads + labels] == "1"
     buckets = [
         int(value)
         for name, value in samples.items()

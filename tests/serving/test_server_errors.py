@@ -1,6 +1,8 @@
 """Each mistake gets the status and message of TF Serving."""
 
+import threading
 import time
+import types
 
 import grpc
 import pytest
@@ -13,6 +15,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
+
+from serving import waiting
 
 pytestmark = pytest.mark.serving
 
@@ -300,6 +304,30 @@ def test_the_server_gives_up_what_nobody_waits_for(stub, server):
     while _requests(server, counted) == before:
         assert time.monotonic() < limit
         time.sleep(0.05)
+
+
+def test_long_requests_for_which_there_is_no_thread(stub, monkeypatch):
+    def fail(**_):
+        raise RuntimeError("can't start new thread")
+
+    # Over the size that is computed in the thread of the request.
+    request = predict_request(["what is a film " * 700])
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            waiting,
+            "threading",
+            types.SimpleNamespace(
+                Condition=threading.Condition,
+                Thread=lambda **_: types.SimpleNamespace(start=fail),
+            ),
+        )
+        # More than may be computed at the same time.
+        for _ in range(130):
+            with pytest.raises(grpc.RpcError) as raised:
+                stub.Predict(request, timeout=20)
+            assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert "No thread" in raised.value.details()
+    assert stub.Predict(request, timeout=20).outputs
 
 
 def _requests(server, status):

@@ -116,11 +116,30 @@ def test_a_version_that_fails_to_load_leaves_the_old_one(base_path):
     assert "no graph" in status.status.error_message
     # It is not tried again and again, but when it has changed.
     manager.poll()
-    assert manager.load_counts["m", "fail"] == 1
+    assert manager.load_counts[str(base_path / "2"), "fail"] == 1
     shutil.rmtree(base_path / "2")
     (base_path / "2").mkdir()
     manager.poll()
     assert used(manager) == 2
+
+
+def test_a_version_that_was_seen_while_it_was_copied_is_tried_again(base_path):
+    weights = base_path / "1" / "variables" / "data"
+    weights.parent.mkdir()
+    weights.write_bytes(b"hal")
+
+    def make_model(directory):
+        if weights.read_bytes() != b"whole":
+            raise OSError("cut short")
+        return _Model(directory)
+
+    manager = VersionManager([ModelSource("m", base_path)], make_model)
+    manager.poll()
+    assert states(manager) == {1: "END"}
+    # No folder changes with it.
+    weights.write_bytes(b"whole")
+    manager.poll()
+    assert used(manager) == 1
 
 
 def test_all_stays_when_the_model_s_folder_is_gone(base_path):
@@ -247,7 +266,7 @@ def test_a_warm_up_that_the_end_cancels_is_no_failure(base_path, monkeypatch):
     assert warming.wait(20)
     manager.stop()
     manager._thread.join(20)
-    assert manager.load_counts == {("m", "success"): 1}
+    assert manager.load_counts == {(str(base_path / "1"), "success"): 1}
 
 
 def test_nothing_is_served_before_there_is_a_version(tmp_path):
@@ -266,7 +285,7 @@ def test_a_version_may_be_written_with_leading_zeros(tmp_path):
         with manager.use(spec()) as (model, version):
             assert version == 7
             assert model.directory == tmp_path / "0007"
-    assert manager.load_counts["m", "success"] == 1
+    assert manager.load_counts[str(tmp_path / "0007"), "success"] == 1
 
 
 def test_a_failed_version_may_disappear(base_path, monkeypatch):

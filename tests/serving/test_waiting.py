@@ -38,6 +38,27 @@ def test_a_function_is_not_waited_for_beyond_the_deadline():
     forever.set()
 
 
+def test_a_function_for_which_there_is_no_thread(monkeypatch):
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    done = []
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    waiter = Waiter(9.0)
+    code = _code(lambda: waiter.wait_for(list, lambda: done.append(1)))
+    # Clients send it again.
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert done == [1]
+
+
+def test_the_end_of_a_function_is_told_once():
+    done = []
+    Waiter().wait_for(list, lambda: done.append(1))
+    with pytest.raises(KeyError):
+        Waiter().wait_for({}.popitem, lambda: done.append(2))
+    assert done == [1, 2]
+
+
 @pytest.mark.parametrize("timeout", [None, 60.0])
 def test_a_waiter_may_leave(timeout):
     forever, waiter = threading.Event(), Waiter(timeout)

@@ -4,6 +4,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, prediction_log_pb2
 
+from serving.batching import BatchedModel, BatchingOptions
+from serving.model_server import Server, ServerOptions
 from serving.model_source import ModelSource
 from serving.predictor import Predictor
 from serving.session_model import WARM_UP_FILE, SessionModel
@@ -192,12 +194,6 @@ def test_a_file_that_cannot_be_read_fails_the_load(
     assert model.closed
 
 
-def _wrong_kind():
-    log = prediction_log_pb2.PredictionLog()
-    log.regress_log.request.model_spec.name = "m"
-    return log.SerializeToString()
-
-
 @pytest.fixture(scope="module")
 def session_model(model_directory):
     model = SessionModel(model_directory / "1")
@@ -264,3 +260,17 @@ def test_a_record_that_fails_fails_the_load(
     # The one before it was answered.
     assert model.asked == [("serving_default", 1)]
     assert model.closed
+
+
+def test_warming_up_keeps_to_no_rule_for_clients(model_directory, monkeypatch):
+    """Waits for no batch to fill, and may be longer than requests."""
+    monkeypatch.setattr(
+        BatchedModel, "run", lambda *_: pytest.fail("It would wait.")
+    )
+    server = Server(
+        [ModelSource("questions", model_directory)],
+        ServerOptions(batching=BatchingOptions(), max_message_bytes=100),
+    )
+    server._versions.poll()
+    assert server._versions.is_ready()
+    server.stop(0)
