@@ -170,13 +170,13 @@ class BatchedModel:
         names = tuple(
             output_names or sorted(self.signatures[signature_name].outputs)
         )
-        rows = {len(array) for array in inputs.values()}
-        if len(rows) != 1:
+        sizes = {len(array) for array in inputs.values()}
+        if len(sizes) != 1:
             raise invalid_argument(
                 "Batching Run() input tensors must have equal 0th-dimension "
                 "size"
             )
-        (rows,) = rows
+        (rows,) = sizes
         if rows == 0:
             return self._model.run(signature_name, inputs, names, waiter)
         if rows > self._options.max_batch_size:

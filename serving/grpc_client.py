@@ -151,7 +151,7 @@ class Client:
         Yields:
             `(text, Prediction)`, in the order of `texts`.
         """
-        waiting = collections.deque()
+        waiting: collections.deque = collections.deque()
         sending = _Sending()
         with concurrent.futures.ThreadPoolExecutor(max_in_flight) as pool:
             try:
@@ -244,7 +244,7 @@ def _batches(texts, size):
     Reads in a thread of its own: an empty list says that no text has come for
     a while.
     """
-    queue = queue_module.Queue(size)
+    queue: queue_module.Queue = queue_module.Queue(size)
     end = object()
     error, has_left = [], threading.Event()
 
@@ -264,7 +264,8 @@ def _batches(texts, size):
         put(end)
 
     threading.Thread(target=read, daemon=True).start()
-    batch, is_over = [], False
+    batch: list = []
+    is_over = False
     try:
         while not is_over:
             try:
@@ -342,8 +343,11 @@ def load_test(
     """
     schedule = _schedule(rate, arrivals)
     lock = threading.Lock()
-    latencies, errors, texts = [], collections.Counter(), []
-    unsent, stop = [], threading.Event()
+    latencies: list[float] = []
+    errors: collections.Counter = collections.Counter()
+    texts: list[int] = []
+    unsent: list = []
+    stop = threading.Event()
     started = time.monotonic()
 
     def work():

@@ -119,7 +119,7 @@ class HealthService:
             self._watch(request, context, send)
 
         # Or each watcher would occupy a thread for as long as it stays.
-        watch.experimental_non_blocking = True
+        watch.experimental_non_blocking = True  # type: ignore[attr-defined]
         codec = (
             HealthCheckRequest.FromString,
             HealthCheckResponse.SerializeToString,

@@ -17,7 +17,7 @@ class Metrics:
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._requests = collections.Counter()
+        self._requests: collections.Counter = collections.Counter()
         self._histograms = {}
 
     def count_request(self, model_name, api, entrypoint, status, seconds):

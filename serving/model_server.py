@@ -4,6 +4,7 @@ import dataclasses
 import threading
 
 from serving import command_line, tls
+from serving.batching import BatchingOptions
 
 _MESSAGE_BYTES = 64 << 20
 _GRACE_SECONDS = 30
@@ -48,7 +49,7 @@ class ServerOptions:
     max_workers: int | None = None
     intra_op_threads: int = 1
     inter_op_threads: int = 0
-    batching: object = None
+    batching: BatchingOptions | None = None
     metrics_path: str | None = None
     tls: object = None
 

@@ -27,7 +27,7 @@ def _import_without_tensorflow():
     if "tensorflow" in sys.modules or specification is None:
         return _import_messages()
     package = types.ModuleType("tensorflow")
-    package.__path__ = list(specification.submodule_search_locations)
+    package.__path__ = list(specification.submodule_search_locations or ())
     sys.modules["tensorflow"] = package
     try:
         return _import_messages()

@@ -41,7 +41,8 @@ def _context(config):
                 f.write(getattr(config, name))
             files.append(path)
         # Or a key with a password would be asked for on the terminal.
-        context.load_cert_chain(*files, password="")
+        certificate, key = files
+        context.load_cert_chain(certificate, key, password="")
     if config.custom_ca:
         context.load_verify_locations(cadata=config.custom_ca)
     if config.client_verify:

@@ -58,12 +58,12 @@ class VersionManager:
         self._sources = {source.name: source for source in sources}
         self._make_model = make_model
         self._warm_up = warm_up
-        self._versions = {name: {} for name in self._sources}
+        self._versions: dict[str, dict] = {name: {} for name in self._sources}
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
         self._stop = threading.Event()
         self._thread = None
-        self._load_counts = collections.Counter()
+        self._load_counts: collections.Counter = collections.Counter()
 
     @property
     def names(self):

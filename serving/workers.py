@@ -93,7 +93,7 @@ class Workers(grpc.ServerInterceptor):
             handler.unary_stream(request, context, send)
 
         # The thread is free again while the answers are sent.
-        stream.experimental_non_blocking = True
+        stream.experimental_non_blocking = True  # type: ignore[attr-defined]
         # As if the requests were streams: grpcio lets only those be waited
         # for in our own way.
         if handler.response_streaming:

@@ -158,7 +158,7 @@ def _is_held_out(index, fraction):
 
 def _times(files):
     """Returns, by file, its size and when it was last written."""
-    times = {}
+    times: dict = {}
     for file in files:
         try:
             stat = file.stat()

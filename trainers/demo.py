@@ -57,6 +57,7 @@ def main(argv):
     )
     try:
         # The server says where it listens once the model answers.
+        assert server.stdout is not None
         ready = server.stdout.readline()
         if not ready:
             raise RuntimeError("The server ended before it was ready.")

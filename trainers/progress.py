@@ -46,7 +46,7 @@ class Progress(keras.callbacks.Callback):
         self.tokens_per_step = tokens_per_step
         self.changes = frozenset(changes)
         self.unit = unit
-        self._batch_seconds = None
+        self._batch_seconds: float | None = None
 
     def on_train_begin(self, logs=None):
         self._since = self._logged_at = time.monotonic()
@@ -93,7 +93,8 @@ class Progress(keras.callbacks.Callback):
             if self.tokens_per_step:
                 parts.append(f"{self.tokens_per_step / pace:,.0f} tokens/s")
             # Made while the step before is computed, so hidden below 100 %.
-            parts.append(f"input {100 * self._batch_seconds / pace:.1f} %")
+            share = (self._batch_seconds or 0) / pace
+            parts.append(f"input {100 * share:.1f} %")
             minutes = pace * (self.total_steps - step) / 60
             # More layers take longer, and so does what ends an epoch, such as
             # validation: of them there is no pace yet.

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import inspect
 import re
+from typing import Any
 
 
 def add_field_flags(group, documented, choices, defaults):
@@ -20,11 +21,12 @@ def add_field_flags(group, documented, choices, defaults):
     for field in dataclasses.fields(documented):
         text = f"{descriptions[field.name]} (default: {defaults[field.name]})"
         allowed = choices.get(field.name)
+        kind: Any = field.type
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=field.type,
+            type=kind,
             choices=allowed,
-            metavar=None if allowed else field.type.__name__.upper(),
+            metavar=None if allowed else kind.__name__.upper(),
             default=argparse.SUPPRESS,
             help=text.replace("%", "%%"),
         )
@@ -32,7 +34,7 @@ def add_field_flags(group, documented, choices, defaults):
 
 def field_descriptions(documented):
     """Returns what a docstring's section `Attributes` says, by name."""
-    section = inspect.getdoc(documented).split("Attributes:\n")[1]
+    section = (inspect.getdoc(documented) or "").split("Attributes:\n")[1]
     entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.M)
     return {
         # For the terminal: without a code mark and the full stop.

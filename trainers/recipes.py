@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+from typing import Any
 
 from trainers.command_line import UserError
 from trainers.language_model_recipe import (
@@ -174,11 +175,14 @@ RECIPES = {
 
 
 # Epochs at most without a pretrained model: new weights overfit sooner.
-_FROM_SCRATCH_EPOCHS = {"language_model_epochs": 10, "epochs": 8}
+_FROM_SCRATCH_EPOCHS: dict[str, Any] = {
+    "language_model_epochs": 10,
+    "epochs": 8,
+}
 
 # Without a pretrained model there is nothing to preserve: every layer learns
 # at the same rate from the start. Chosen on TREC-6's validation split.
-FROM_SCRATCH = {
+FROM_SCRATCH: dict[str, Any] = {
     "unfreezing": "full",
     "decay_factor": 1.0,
     "learning_rate": 0.004,

@@ -59,7 +59,8 @@ def run_classifier(task, recipe, settings, directory, clock):
         ),
     )
     run_options = RunOptions.of_run(settings, directory)
-    weights, records = {}, {}
+    weights: dict[str, dict] = {}
+    records: dict[str, list] = {}
     for direction in task.directions:
         options = dataclasses.replace(run_options, direction=direction)
         records |= _stage_one(task, direction)

@@ -106,18 +106,19 @@ def _train(settings, directory):
     except DAMAGE as error:
         raise DamagedFile(directory / _FILE, error) from error
     architecture = models.Architecture(**_under("architecture", arrays, int))
-    parts = [
+    train, validation = (
         TokenizedCorpus(
             arrays[f"{name}/token_ids"].astype("int32"),
             arrays[f"{name}/offsets"],
         )
         for name in ("train", "validation")
-    ]
+    )
     _, records = train_language_model(
         architecture,
         _Words(range(int(arrays["vocabulary_size"]))),
         _under("weights", arrays) or None,
-        *parts,
+        train,
+        validation,
         recipe_of(vars(settings)),
         directory / "training",
         RunOptions.of_run(settings, directory),

@@ -231,6 +231,6 @@ def _inline(figure, description):
     svg = svg.replace("xlink:href", "href")
     for color, variable in _VARIABLES.items():
         svg = svg.replace(color, variable)
-    view = re.search(r'viewBox="[^"]*"', svg).group()
+    (view,) = re.findall(r'viewBox="[^"]*"', svg)[:1]
     opening = f'<svg {view} role="img" aria-label="{escape(description)}">'
     return Markup(opening + svg[svg.index(">") + 1 :])

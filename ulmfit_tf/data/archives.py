@@ -32,7 +32,7 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header of {self.size:,} bytes")
         if self.size > _LARGEST_MEMBER:
             raise tarfile.ReadError(f"a member of {self.size:,} bytes")
-        return super()._proc_member(archive)
+        return super()._proc_member(archive)  # type: ignore[misc]
 
     def _refuse_sparse(self, *_):
         # Neither the list of its parts nor its holes have a bound.

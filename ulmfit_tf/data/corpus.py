@@ -172,7 +172,7 @@ def _fingerprint(path):
 def _one_form_each(paths):
     """Keeps, of a file's plain and compressed forms, the first of these."""
     forms = ["", *COMPRESSIONS]
-    best = {}
+    best: dict[Path, tuple[int, Path]] = {}
     for path in paths:
         compressed = path.suffix.lower() in COMPRESSIONS
         stem = path.with_suffix("") if compressed else path
@@ -192,7 +192,9 @@ def _files_below(folder):
         ) from error
 
     seen = set()
-    for name, folders, files in os.walk(folder, onerror=refuse, followlinks=1):
+    for name, folders, files in os.walk(
+        folder, onerror=refuse, followlinks=True
+    ):
         real = os.path.realpath(name)
         # Hidden files and folders are some program's, not texts.
         folders[:] = [
@@ -279,7 +281,8 @@ def _read_table(path, text_column, with_title):
 
 
 def _wikitext_articles(lines):
-    article, previous_blank = [], True
+    article: list[str] = []
+    previous_blank = True
     for line, following in _with_next(lines):
         # A formula between text lines can look like a heading.
         heading = (

@@ -345,7 +345,7 @@ def _renamed(labels_of_texts, names):
 
 def _notes_of_alike(name, classes):
     """Says which classes look alike: capitals, blanks, ways of encoding."""
-    alike = {}
+    alike: dict[str, list[str]] = {}
     for label in classes:
         folded = unicodedata.normalize("NFKC", label).casefold()
         alike.setdefault(" ".join(folded.split()), []).append(label)

@@ -41,8 +41,11 @@ def read_path(
         DataError: If there is no usable data at `path`.
     """
     if path.is_dir():
-        if find_table(path, "train"):
-            return _read_table_folder(path, text_column, label_columns)
+        train_file = find_table(path, "train")
+        if train_file:
+            return _read_table_folder(
+                path, train_file, text_column, label_columns
+            )
         if not isinstance(label_columns, OneLabel):
             raise DataError(
                 f"`--multi-label`: `{path}` holds no `train` table, and a "
@@ -123,8 +126,7 @@ def read_texts(path: Path, text_column: str = "text") -> list[str]:
     return texts
 
 
-def _read_table_folder(path, text_column, label_columns):
-    train_file = find_table(path, "train")
+def _read_table_folder(path, train_file, text_column, label_columns):
     texts, labels = read_table(train_file, text_column, label_columns)
     test_file = find_table(path, "test")
     unlabelled_file = find_table(path, "unlabelled") or find_table(

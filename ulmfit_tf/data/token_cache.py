@@ -135,14 +135,14 @@ def _write(directory, description, texts, tokenizer, batch_size):
         tempfile.mkdtemp(prefix=directory.name, dir=directory.parent)
     )
     try:
-        lengths = []
+        parts = [np.zeros(0, "int64")]
         with open(beside / "token_ids.int32", "wb") as file:
             for ids, batch in _tokenized_batches(
                 texts(), tokenizer, batch_size
             ):
                 file.write(ids.astype("<i4").tobytes())
-                lengths.append(batch)
-        lengths = np.concatenate([np.zeros(0, "int64"), *lengths])
+                parts.append(batch)
+        lengths = np.concatenate(parts)
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
         np.save(beside / "offsets.npy", offsets)
         (beside / "corpus.json").write_text(json.dumps(description))
