@@ -101,14 +101,14 @@ def test_sparse_gradients_are_clipped_with_the_others():
     gradients = [tf.zeros_like(v) for v in before]
     # Word 4 occurs twice: its gradients add up before the norm is taken.
     gradients[0] = tf.IndexedSlices(
-        tf.constant([[3.0, 0, 0], [0, 4.0, 0], [0, 0, 12.0]]),
+        tf.constant([[1.0, 0, 0], [2.0, 0, 0], [0, 0, 4.0]]),
         tf.constant([4, 4, 7]),
         tf.constant([9, 3]),
     )
     optimizer.apply(gradients, model.trainable_variables)
     expected = before[0].copy()
-    expected[4] -= RATES[0] * 0.3 / 13 * np.array([3.0, 4.0, 0.0])
-    expected[7] -= RATES[0] * 0.3 / 13 * np.array([0.0, 0.0, 12.0])
+    expected[4] -= RATES[0] * 0.3 / 5 * np.array([3.0, 0.0, 0.0])
+    expected[7] -= RATES[0] * 0.3 / 5 * np.array([0.0, 0.0, 4.0])
     np.testing.assert_allclose(values(model)[0], expected, atol=1e-8)
 
 

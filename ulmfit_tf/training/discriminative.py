@@ -75,7 +75,7 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
         if trainable_variables is None:
             trainable_variables = self._trainable_variables
         pairs = [
-            (ops.convert_to_tensor(grad), variable)
+            (_dense(grad), variable)
             for grad, variable in zip(grads, trainable_variables, strict=True)
             if grad is not None
         ]
@@ -119,6 +119,18 @@ def _trainable(layers):
         for variable in layer.variables
         if variable.trainable
     ]
+
+
+def _dense(grad):
+    """Adds up what a word that occurs several times has for gradients.
+
+    The norm is that of the sums, which Keras' operations do not form.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.convert_to_tensor(grad)
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(grad)
 
 
 def _sum_over_replicas(grads):
