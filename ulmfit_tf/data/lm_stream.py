@@ -91,7 +91,8 @@ class LanguageModelStream:
         self.backward = backward
         self.seed = seed
         self.equal_windows = equal_windows or seed is None
-        # Each row's last token is only ever a target.
+        # The last token read is only ever a target; the last target of any
+        # other row is the next row's first input.
         self.row_length = (corpus.num_tokens - 1) // batch_size
         if self.row_length < 1:
             raise ValueError(

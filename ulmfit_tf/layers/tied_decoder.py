@@ -95,7 +95,7 @@ class SampledSoftmax(keras.layers.Layer):
     frequency order. The normalizer of each position is the target's own term
     plus the sampled terms, each divided by its probability of being sampled;
     a sampled word that is the target is left out. The estimate of the
-    normalizer is unbiased, and exact when the sample is the vocabulary.
+    normalizer is unbiased.
 
     Sampling takes the largest of Gumbel-perturbed log-weights; given the
     first one left out, `threshold`, word `i` is included with probability
