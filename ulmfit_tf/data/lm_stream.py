@@ -50,6 +50,13 @@ def rows_for(num_tokens, batch_size):
     A short text is read in fewer streams, so that each is at least ten
     windows long: a batch of all the text at once leaves few steps to learn
     in, and one of more rows than tokens none.
+
+    Args:
+        num_tokens: Int, tokens of the text.
+        batch_size: Int, streams wanted.
+
+    Returns:
+        Int, at least 1.
     """
     return max(1, min(batch_size, num_tokens // (10 * BASE_LENGTH)))
 

@@ -14,6 +14,9 @@ class TiedDecoder(keras.layers.Layer):
     Press & Wolf, 2017). The matrix belongs to the embedding layer and is
     handed in at every call; the bias is this layer's own.
 
+    Args:
+        vocabulary_size: Int, rows of the embedding matrix.
+
     Call arguments:
         hidden: Float tensor `(batch, timesteps, units)`.
         embeddings: Float tensor `(vocabulary_size, units)`.
@@ -113,6 +116,9 @@ class SampledSoftmax(keras.layers.Layer):
 
     Output shape:
         `(batch, timesteps)`, float32, nats.
+
+    Raises:
+        ValueError: If `sample_size` is not smaller than the vocabulary.
     """
 
     def __init__(self, sample_size, **kwargs):

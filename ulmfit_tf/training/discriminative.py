@@ -9,6 +9,17 @@ def discriminative_rates(learning_rate, num_groups, decay_factor=2.6):
 
     The last group has `learning_rate`; each group below has that of the one
     above divided by `decay_factor` (Howard & Ruder, 2018, section 3.2).
+
+    Args:
+        learning_rate: Float, rate of the last group.
+        num_groups: Int.
+        decay_factor: Float above 0; 1 gives all groups the same rate.
+
+    Returns:
+        List of `num_groups` floats.
+
+    Raises:
+        ValueError: If `decay_factor` is not positive.
     """
     if decay_factor <= 0:
         raise ValueError(
