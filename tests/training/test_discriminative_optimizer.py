@@ -219,7 +219,29 @@ def test_fit_equals_group_by_group_arithmetic():
         np.testing.assert_allclose(one - old, other - old, rtol=1e-3, atol=1e-7)
 
 
-def test_it_has_no_configuration():
+def test_a_model_can_be_saved_as_the_error_says(tmp_path):
     model, groups = make_model()
-    with pytest.raises(NotImplementedError, match="Make it anew"):
-        make_optimizer(model, groups).get_config()
+    model.compile(make_optimizer(model, groups), "mse")
+    x = np.array([[1, 2], [8, 0]])
+    weights, whole = tmp_path / "model.weights.h5", tmp_path / "model.keras"
+    model.fit(
+        x,
+        np.ones((2, 2)),
+        verbose=0,
+        callbacks=[
+            keras.callbacks.ModelCheckpoint(weights, save_weights_only=True)
+        ],
+    )
+    with pytest.raises(
+        NotImplementedError,
+        match=r"save_weights\(.*save_weights_only=True.*another optimizer",
+    ):
+        model.save(whole)
+    fresh, _ = make_model()
+    assert not np.allclose(fresh(x), model(x))
+    fresh.load_weights(weights)
+    np.testing.assert_array_equal(fresh(x), model(x))
+    model.compile("adam", "mse")
+    model.save(whole)
+    loaded = keras.models.load_model(whole)
+    np.testing.assert_array_equal(loaded(x), model(x))

@@ -118,7 +118,11 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
     def get_config(self):
         raise NotImplementedError(
             "`DiscriminativeOptimizer` refers to layers of a live model and "
-            "has no configuration. Make it anew after loading the model."
+            "has no configuration, so a model that is compiled with it "
+            "cannot be saved whole. Save the weights, with "
+            "`model.save_weights(path)` or `ModelCheckpoint(path, "
+            "save_weights_only=True)`, and load them into a model made anew; "
+            "or compile the model with another optimizer before `model.save`."
         )
 
 
