@@ -8,11 +8,14 @@ import pytest
 
 from trainers import command_line
 from trainers.experiments import cells, oracles, plots, tables
-from ulmfit_tf import whole_files
+from ulmfit_tf import text, whole_files
 from ulmfit_tf.whole_files import written_whole
 
+VOCABULARY = text.Vocabulary(text.SPECIAL_TOKENS)
+TOKENIZER = text.WordTokenizer(VOCABULARY)
 
-def _tables(path):
+
+def _table(path):
     tables.write_table(path.with_suffix(""), "t", {"a": "a"}, [{"a": 1}])
 
 
@@ -20,54 +23,57 @@ def _plot(path):
     plots.learning_curve(path, "t", {"m": [(50, [1.0])]})
 
 
+def _tokenizer(path):
+    text.save_tokenizer(TOKENIZER, path.parent)
+
+
 @pytest.mark.parametrize(
-    "module, write",
+    "write",
     [
         pytest.param(
-            command_line,
             functools.partial(command_line.write_json, content={"a": 1}),
             id="json",
         ),
-        pytest.param(tables, _tables, id="table"),
-        pytest.param(plots, _plot, id="plot"),
+        pytest.param(_table, id="table"),
+        pytest.param(_plot, id="plot"),
         pytest.param(
-            oracles,
-            functools.partial(oracles._write, content={"a": 1}),
-            id="oracle",
+            functools.partial(oracles._write, content={"a": 1}), id="oracle"
         ),
         pytest.param(
-            cells,
             functools.partial(
                 cells._write, write=lambda file: file.write(b"a")
             ),
             id="cell",
         ),
         pytest.param(
-            whole_files,
             functools.partial(whole_files.write_arrays, arrays={"a": [1]}),
             id="arrays",
         ),
+        pytest.param(VOCABULARY.save, id="vocabulary"),
+        pytest.param(_tokenizer, id="tokenizer"),
     ],
 )
 def test_two_writers_of_a_file_do_not_disturb_each_other(
-    module, write, tmp_path, monkeypatch
+    write, tmp_path, monkeypatch
 ):
     """The second writes all of it while the first is about to rename."""
-    import os
-
     path = tmp_path / "file.md"
-    replace, nested = os.replace, []
+    replace, nested, synced = os.replace, [], []
 
     def overtaken(*args):
+        # Or a loss of power leaves an empty file under a good name.
+        assert synced
         if not nested:
             nested.append(True)
             write(path)
         replace(*args)
 
+    monkeypatch.setattr(os, "fsync", synced.append)
     monkeypatch.setattr(os, "replace", overtaken)
     write(path)
-    assert nested and path.read_bytes()
-    assert not [each for each in tmp_path.iterdir() if "partial" in each.name]
+    files = list(tmp_path.iterdir())
+    assert nested and files and all(file.read_bytes() for file in files)
+    assert not [file for file in files if file.suffix in (".partial", ".tmp")]
 
 
 def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):

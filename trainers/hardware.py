@@ -17,8 +17,9 @@ class OneDevice:
 def dtype_policy(precision):
     """Returns the Keras dtype policy for a `--precision`.
 
-    `"auto"` takes bfloat16 where the processor or every GPU multiplies it
-    natively, and float32 elsewhere.
+    `"auto"` takes bfloat16 where TensorFlow runs and the processor, or every
+    GPU if there are any, multiplies it natively. Elsewhere it takes float32,
+    and on other Keras backends in any case.
     """
     if precision == "auto":
         precision = "bfloat16" if has_native_bfloat16() else "float32"

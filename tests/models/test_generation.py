@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ulmfit_tf import models, text
+from ulmfit_tf.models.generation import SEARCHES
 
 WORDS = [f"w{index}" for index in range(11)]
 VOCABULARY = text.Vocabulary([*text.SPECIAL_TOKENS, *WORDS])
@@ -90,6 +92,28 @@ def test_seeds_reproduce_and_differ(model, search):
 
     assert sample(1) == sample(1)
     assert sample(1) != sample(2)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_callers_random_numbers_stay_as_they_are(model, search):
+    """Texts are also written in the middle of a training."""
+
+    def drawn(generates):
+        tf.random.set_seed(5)
+        first = tf.random.uniform([]).numpy()
+        if generates:
+            models.generate(model, PROMPT, 3, search=search, seed=1)
+        return first, *tf.random.uniform([2]).numpy()
+
+    assert drawn(generates=True) == drawn(generates=False)
+
+
+def test_a_seed_is_all_that_a_sample_depends_on(model):
+    found = []
+    for seed_of_caller in (5, 6):
+        tf.random.set_seed(seed_of_caller)
+        found.append(models.generate(model, PROMPT, 20, seed=1).tolist())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Layer groups, and models rebuilt from their configurations."""
 
 import keras
+import numpy as np
 import pytest
 
 from ulmfit_tf import models
@@ -84,3 +85,19 @@ def test_configuration_round_trip(kind):
         each.build()
         shapes.append([tuple(v.shape) for v in each.variables])
     assert shapes[0] == shapes[1]
+
+
+def test_a_pair_is_saved_and_loaded_whole(tmp_path):
+    pair = models.BidirectionalPair(
+        {d: MODELS["classifier"]() for d in ("forward", "backward")},
+        activation="sigmoid",
+    )
+    pair.build()
+    ids = {"forward": [[2, 5, 9, 4, 7]], "backward": [[2, 7, 4, 9, 5]]}
+    ids = {d: np.array(rows) for d, rows in ids.items()}
+    expected = pair(ids)
+    pair.save(tmp_path / "pair.keras")
+    loaded = keras.models.load_model(tmp_path / "pair.keras")
+    assert type(loaded) is models.BidirectionalPair
+    assert loaded.get_config() == pair.get_config()
+    np.testing.assert_array_equal(loaded(ids), expected)

@@ -50,9 +50,10 @@ def test_every_field_is_a_flag_that_overrides_it():
 
 def test_stage_two_has_the_same_defaults():
     recipe = Recipe()
-    assert recipe.language_model_epochs == FINE_TUNING.epochs
-    assert recipe.language_model_rate == FINE_TUNING.learning_rate
-    assert recipe.vocabulary_size == FINE_TUNING.vocabulary_size
+    # Howard & Ruder (2018), section 4.1; the vocabulary is fastai v2's.
+    assert recipe.language_model_epochs == FINE_TUNING.epochs == 15
+    assert recipe.language_model_rate == FINE_TUNING.learning_rate == 0.004
+    assert recipe.vocabulary_size == FINE_TUNING.vocabulary_size == 60_000
 
 
 def test_a_small_model_drops_little_but_some():

@@ -1,8 +1,10 @@
 import dataclasses
+import types
 
 import pytest
 
 from trainers.command_line import UserError
+from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.recipes import (
     CHOICES,
     FROM_SCRATCH,
@@ -12,6 +14,7 @@ from trainers.recipes import (
     recipe_for,
     tokens_to_read,
 )
+from trainers.stages import language_model_recipe
 from ulmfit_tf import models
 from ulmfit_tf.training.unfreezing import METHODS
 
@@ -36,8 +39,35 @@ def test_the_papers_constants_are_the_defaults():
     assert (recipe.cut_frac, recipe.ratio) == (0.1, 32)
     assert recipe.learning_rate == 0.01
     assert recipe.language_model_rate == 0.004
+    assert recipe.language_model_batch_size == 64
     assert recipe.head_units == 50
     assert recipe.pooled_length == 20 * 70
+    # The authors' `imdb_scripts`: a batch is half of the paper's.
+    assert recipe.batch_size == 32
+    assert (recipe.global_clipnorm, recipe.weight_decay) == (25, 1e-6)
+    assert (recipe.dropout, recipe.encoder_dropout) == (1, 1)
+    # Merity et al. (2017), as the scripts have them.
+    assert (recipe.activation_l2, recipe.temporal_l2) == (2, 1)
+
+
+def test_the_papers_constants_are_those_of_a_language_model():
+    # Howard & Ruder (2018), sections 3.2 and 4.1.
+    recipe = LanguageModelRecipe()
+    assert (recipe.learning_rate, recipe.epochs) == (0.004, 15)
+    assert recipe.batch_size == 64
+    assert recipe.decay_factor == 2.6
+    assert (recipe.cut_frac, recipe.ratio) == (0.1, 32)
+    # The authors' `imdb_scripts`; Merity et al. (2017) clip at 0.25.
+    assert (recipe.global_clipnorm, recipe.weight_decay) == (0.3, 1e-7)
+    assert recipe.dropout_multiplier == 1
+    # Merity et al. (2017), as the scripts have them.
+    assert (recipe.activation_l2, recipe.temporal_l2) == (2, 1)
+
+
+def test_stage_two_fine_tunes_as_the_language_model_command_does():
+    task = types.SimpleNamespace(language_models={"forward": "a model"})
+    recipe = language_model_recipe(task, Recipe(), "forward")
+    assert recipe == LanguageModelRecipe()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def test_the_sweep_against_numpy_and_the_model_unchanged():
         bias -= rate * 2 * (bias - 1)
     # Later losses are what rounding errors of the minimum have grown to.
     np.testing.assert_allclose(curve.losses[:50], losses[:50], atol=1e-5)
+    # A loss weighs 0.9 times as much as the one after it.
+    for last in range(len(curve.losses)):
+        weights = 0.9 ** np.arange(last, -1, -1)
+        expected = np.average(curve.losses[: last + 1], weights=weights)
+        assert curve.smoothed[last] == pytest.approx(expected, rel=1e-6)
     # Gradient descent diverges beyond a rate of 1, and the sweep stops.
     assert len(curve.losses) < len(rates)
     assert curve.rates[-1] > 1

@@ -367,6 +367,30 @@ def test_patience_begins_where_all_layers_are_trained(tmp_path):
     np.testing.assert_array_equal(kernel, np.full((3, 2), 6.0))
 
 
+class StopAfter(keras.callbacks.Callback):
+    """Stops for a reason of its own."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.last = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.last:
+            self.model.stop_training = True
+
+
+def test_patience_does_not_undo_another_callbacks_stop(tmp_path):
+    model = small_model()
+    state = TrainingState(tmp_path / "state.npz", 0.0)
+    best = BestWeights(
+        tmp_path / "weights.npz", {"kernel": model.layers[0].kernel}, state
+    )
+    # Epoch 3 is the first after the best one: patience would go on.
+    callbacks = [Scripted(LOSSES), StopAfter(3), best]
+    records = resumable_fit(model, small_dataset, 2, 7, state, callbacks)
+    assert [record["val_loss"] for record in records] == LOSSES[:4]
+
+
 @pytest.mark.parametrize(
     "kill", [Kill(step=5), Kill(epoch=4), Kill(step=11)], ids="abc"
 )

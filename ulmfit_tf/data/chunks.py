@@ -63,15 +63,16 @@ class DocumentBatches:
     Args:
         corpus: `TokenizedCorpus`, each document of at least one token.
         labels: Float array `(documents, classes)`.
-        batch_size: Int, documents of a batch at most. The batches of an
-            epoch differ by one document at most.
+        batch_size: Int, documents of a batch at most, unless there are more
+            replicas.
         backward: Bool, whether documents are read from their end.
         chunk_length: Int, see `chunk_documents`.
         seed: Int.
         document_weights: Optional float array `(documents,)`.
         num_replicas: Int; every batch holds a multiple of it, so that all
-            replicas have the same number of documents. Up to
-            `num_replicas - 1` documents are left out of an epoch.
+            replicas have the same number of documents. The batches of an
+            epoch differ by one document a replica at most, and up to
+            `num_replicas - 1` documents are left out of it.
     """
 
     POOL = 50
@@ -182,10 +183,11 @@ def documents_in_length_order(
     Args:
         corpus: `TokenizedCorpus`.
         labels: Float array `(documents, classes)`.
-        batch_size: Int, documents of a batch.
+        batch_size: Int, documents of a batch at most.
         backward: Bool, whether documents are read from their end.
         chunk_length: Int, see `chunk_documents`.
-        num_replicas: Int; every batch but the last holds a multiple of it.
+        num_replicas: Int; every batch but the last holds a multiple of it,
+            or one document where a batch has fewer than there are replicas.
 
     Returns:
         A finite `tf.data.Dataset` of `(token_ids, labels)`.

@@ -50,6 +50,13 @@ def rows_for(num_tokens, batch_size):
     A short text is read in fewer streams, so that each is at least ten
     windows long: a batch of all the text at once leaves few steps to learn
     in, and one of more rows than tokens none.
+
+    Args:
+        num_tokens: Int, tokens of the text.
+        batch_size: Int, streams wanted.
+
+    Returns:
+        Int, at least 1.
     """
     return max(1, min(batch_size, num_tokens // (10 * BASE_LENGTH)))
 
@@ -91,7 +98,8 @@ class LanguageModelStream:
         self.backward = backward
         self.seed = seed
         self.equal_windows = equal_windows or seed is None
-        # Each row's last token is only ever a target.
+        # The last token read is only ever a target; the last target of any
+        # other row is the next row's first input.
         self.row_length = (corpus.num_tokens - 1) // batch_size
         if self.row_length < 1:
             raise ValueError(

@@ -20,7 +20,7 @@ class ConcatPooling(keras.layers.Layer):
             Each document needs at least one valid timestep.
 
     Output shape:
-        `(batch, 3 * units)`, same dtype as `inputs`.
+        `(batch, 3 * units)`, in the layer's compute dtype.
 
     Raises:
         ValueError: If `inputs` is not rank 3.
@@ -55,7 +55,7 @@ class ConcatPooling(keras.layers.Layer):
         last = ops.take_along_axis(
             inputs, last_position[:, None, None], axis=1
         )[:, 0]
-        # The most negative finite number of the dtype is below any state.
+        # Below any state; float16 makes -inf of it, which is as good.
         lowest = ops.cast(-1e30, inputs.dtype)
         maximum = ops.max(ops.where(mask[:, :, None], inputs, lowest), axis=1)
         # `where`, not a product: a padded state may be NaN.

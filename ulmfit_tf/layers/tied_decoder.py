@@ -14,6 +14,9 @@ class TiedDecoder(keras.layers.Layer):
     Press & Wolf, 2017). The matrix belongs to the embedding layer and is
     handed in at every call; the bias is this layer's own.
 
+    Args:
+        vocabulary_size: Int, rows of the embedding matrix.
+
     Call arguments:
         hidden: Float tensor `(batch, timesteps, units)`.
         embeddings: Float tensor `(vocabulary_size, units)`.
@@ -95,7 +98,7 @@ class SampledSoftmax(keras.layers.Layer):
     frequency order. The normalizer of each position is the target's own term
     plus the sampled terms, each divided by its probability of being sampled;
     a sampled word that is the target is left out. The estimate of the
-    normalizer is unbiased, and exact when the sample is the vocabulary.
+    normalizer is unbiased.
 
     Sampling takes the largest of Gumbel-perturbed log-weights; given the
     first one left out, `threshold`, word `i` is included with probability
@@ -113,6 +116,9 @@ class SampledSoftmax(keras.layers.Layer):
 
     Output shape:
         `(batch, timesteps)`, float32, nats.
+
+    Raises:
+        ValueError: If `sample_size` is not smaller than the vocabulary.
     """
 
     def __init__(self, sample_size, **kwargs):

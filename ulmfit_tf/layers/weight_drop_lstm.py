@@ -21,9 +21,12 @@ class WeightDropLSTM(keras.layers.LSTM):
     where it runs: the project's kernel on TensorFlow CPU, cuDNN on GPU (the
     masked kernel is handed to it), and Keras' own loop elsewhere.
 
-    Masking: masked timesteps hold the state and repeat the last output. On
-    TensorFlow CPU padding may lie anywhere; cuDNN needs it on the right of
-    every `chunk_length` timesteps.
+    Masking: masked timesteps hold the state. On TensorFlow CPU padding may
+    lie anywhere; cuDNN needs it on the right of every `chunk_length`
+    timesteps. What is output at masked timesteps depends on the loop and is
+    not to be read: before the first valid one the project's kernel gives the
+    initial hidden state and Keras' loop zeros, after it both repeat the last
+    output.
 
     Args:
         units: Int, width of the state.

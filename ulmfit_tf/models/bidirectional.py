@@ -3,6 +3,7 @@
 import keras
 
 
+@keras.saving.register_keras_serializable(package="ulmfit_tf")
 class BidirectionalPair(keras.Model):
     """Averages the probabilities of classifiers that read either way.
 
@@ -64,3 +65,21 @@ class BidirectionalPair(keras.Model):
             logits: Dict of float tensors `(batch, num_classes)` by direction.
         """
         return sum(map(self.activation, logits.values())) / len(logits)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "classifiers": {
+                direction: keras.saving.serialize_keras_object(classifier)
+                for direction, classifier in self.classifiers.items()
+            },
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        classifiers = {
+            direction: keras.saving.deserialize_keras_object(classifier)
+            for direction, classifier in config["classifiers"].items()
+        }
+        return cls(**{**config, "classifiers": classifiers})

@@ -141,11 +141,12 @@ def generate(
         "padded_decode": False,
     }
     last = tf.constant(token_ids[:, -1])
-    tf.random.set_seed(seed)
 
     # A graph, as the loops run many small operations.
     @tf.function
     def decode():
+        # Of this graph alone: the caller's random numbers go on as they were.
+        tf.random.set_seed(seed)
         if search == "beam":
             found, _ = ops.sequence_beam_search(
                 initial_ids=last,

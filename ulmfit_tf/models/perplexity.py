@@ -6,7 +6,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="ulmfit_tf")
 class Perplexity(keras.metrics.Mean):
-    """Exponential of the mean of token losses in nats."""
+    """Exponential of the mean of token losses.
+
+    Every token counts the same, however many a batch has.
+
+    Call arguments:
+        losses: Float tensor of any shape, such as `(batch, timesteps)`, the
+            loss of each token in nats.
+
+    Returns:
+        Float scalar.
+    """
 
     def update_state(self, losses):
         # Keras' mean would weigh the rows of a batch alike, and so the tokens

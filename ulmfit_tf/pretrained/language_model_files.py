@@ -116,9 +116,9 @@ def load_pretrained(names, direction="forward"):
     """Loads a pretrained language model by name or from a directory.
 
     Args:
-        names: List of names of shipped models or of paths, the first that
-            has the direction is taken. A path is a directory of a model, or
-            one with subdirectories `forward` and `backward`.
+        names: Name of a shipped model, or path, or a list of these, of which
+            the first that has the direction is taken. A path is a directory
+            of a model, or one with subdirectories `forward` and `backward`.
         direction: `"forward"` or `"backward"`.
 
     Returns:

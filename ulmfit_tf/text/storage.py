@@ -8,6 +8,7 @@ import pathlib
 from ulmfit_tf.text.sentencepiece_tokenizer import SentencePieceTokenizer
 from ulmfit_tf.text.vocabulary import Vocabulary
 from ulmfit_tf.text.word_tokenizer import WordTokenizer
+from ulmfit_tf.whole_files import written_whole
 
 _VERSION = 1
 _DESCRIPTION = "tokenizer.json"
@@ -33,12 +34,12 @@ def save_tokenizer(tokenizer: Tokenizer, directory: str | os.PathLike) -> None:
     """
     description, content = _stored(tokenizer)
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    _write(directory / _FILES[description["type"]], content)
-    _write(
-        directory / _DESCRIPTION,
-        (json.dumps(description, indent=2) + "\n").encode("utf-8"),
-    )
+    with written_whole(directory / _FILES[description["type"]]) as beside:
+        beside.write_bytes(content)
+    with written_whole(directory / _DESCRIPTION) as beside:
+        beside.write_text(
+            json.dumps(description, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
@@ -146,12 +147,3 @@ def _check_description(path, description):
             f"{sorted(types)}. Received: options={options!r}."
         )
     return kind, options
-
-
-def _write(path: pathlib.Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

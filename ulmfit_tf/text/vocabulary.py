@@ -5,6 +5,8 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
+from ulmfit_tf.whole_files import written_whole
+
 # Order of fastai v2 (`text_spec_tok`); fastai v1 ends maj, up, rep, wrep.
 SPECIAL_TOKENS = (
     "xxunk",
@@ -151,15 +153,11 @@ class Vocabulary:
         holds half a vocabulary.
 
         Args:
-            path: Where to write; an existing file is replaced.
+            path: Where to write; an existing file is replaced, a missing
+                folder made.
         """
-        path = pathlib.Path(path)
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
+        with written_whole(path) as beside:
             beside.write_bytes(self.to_bytes())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -116,11 +116,15 @@ class WordTokenizer(tf.Module):
 def split_words(texts: tf.Tensor, lowercase: bool = True) -> tf.RaggedTensor:
     """Splits texts into tokens by fastai's rules, without a vocabulary.
 
-    In fastai's order: HTML remains are undone, three or more equal
-    characters become `xxrep N c`, three or more equal words `xxwrep N word`,
-    `/` and `#` are set apart, all-capital words get `xxup`, capitalised
-    ones `xxmaj`, letters become small, and words are split as spaCy's
-    English tokenizer does. White space, line feeds included, is no token.
+    HTML remains are undone, three or more equal words become `xxwrep N
+    word`, three or more equal characters `xxrep N c`, `/` and `#` are set
+    apart, all-capital words get `xxup`, capitalised ones `xxmaj`, letters
+    become small, and words are split as spaCy's English tokenizer does. White
+    space, line feeds included, is no token.
+
+    That is fastai's order but for the repetitions: there characters come
+    first, and words in which some repeat are no longer equal. "sooo sooo
+    sooo" is `xxwrep 3 s xxrep 3 o` here, and three times `s xxrep 3 o` there.
 
     Args:
         texts: String tensor `(batch,)`; invalid UTF-8 is replaced.

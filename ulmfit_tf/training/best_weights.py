@@ -50,7 +50,9 @@ class BestWeights(keras.callbacks.Callback):
             self._save()
         elif self.patience is not None:
             worse = epoch - max(best, self.patient_from - 1)
-            self.model.stop_training = worse >= self.patience
+            # Never set to false: another callback may have stopped the run.
+            if worse >= self.patience:
+                self.model.stop_training = True
 
     def restore(self):
         """Puts the best epoch's weights back.

@@ -9,6 +9,17 @@ def discriminative_rates(learning_rate, num_groups, decay_factor=2.6):
 
     The last group has `learning_rate`; each group below has that of the one
     above divided by `decay_factor` (Howard & Ruder, 2018, section 3.2).
+
+    Args:
+        learning_rate: Float, rate of the last group.
+        num_groups: Int.
+        decay_factor: Float above 0; 1 gives all groups the same rate.
+
+    Returns:
+        List of `num_groups` floats.
+
+    Raises:
+        ValueError: If `decay_factor` is not positive.
     """
     if decay_factor <= 0:
         raise ValueError(
@@ -75,7 +86,7 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
         if trainable_variables is None:
             trainable_variables = self._trainable_variables
         pairs = [
-            (ops.convert_to_tensor(grad), variable)
+            (_dense(grad), variable)
             for grad, variable in zip(grads, trainable_variables, strict=True)
             if grad is not None
         ]
@@ -107,7 +118,11 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
     def get_config(self):
         raise NotImplementedError(
             "`DiscriminativeOptimizer` refers to layers of a live model and "
-            "has no configuration. Make it anew after loading the model."
+            "has no configuration, so a model that is compiled with it "
+            "cannot be saved whole. Save the weights, with "
+            "`model.save_weights(path)` or `ModelCheckpoint(path, "
+            "save_weights_only=True)`, and load them into a model made anew; "
+            "or compile the model with another optimizer before `model.save`."
         )
 
 
@@ -119,6 +134,18 @@ def _trainable(layers):
         for variable in layer.variables
         if variable.trainable
     ]
+
+
+def _dense(grad):
+    """Adds up what a word that occurs several times has for gradients.
+
+    The norm is that of the sums, which Keras' operations do not form.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ops.convert_to_tensor(grad)
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(grad)
 
 
 def _sum_over_replicas(grads):

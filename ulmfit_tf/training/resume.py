@@ -30,6 +30,12 @@ class TrainingState(keras.callbacks.Callback):
         callback_variables: List of variables of other callbacks, such as
             averages of the weights, which are kept too. Callbacks add theirs
             before `restore`.
+        step: Int, optimizer steps done since the very start.
+        records: List of dicts, of each epoch done its number (`epoch`), the
+            step at its end (`step`) and its logs.
+        stopped: Bool, whether a callback had stopped the training when the
+            file that was restored was written.
+        steps_per_epoch: Int, set by `resumable_fit`.
     """
 
     def __init__(self, path, every_seconds=120.0):
