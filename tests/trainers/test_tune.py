@@ -35,7 +35,6 @@ def test_hyperbands_shortest_trials_suit_all_ways_of_unfreezing(
             )
     ((args, kwargs),) = made
     oracle = oracles.new_oracle(*args, **kwargs)
-    oracle.verbose = 0
     oracle._set_project_dir(str(tmp_path), "search")
     hp = keras_tuner.HyperParameters()
     space.declare(hp, {"unfreezing": "full"})

@@ -14,6 +14,7 @@ import grpc
 import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
+from keras_tuner.src.engine import oracle as oracle_locks
 
 from trainers.command_line import UserError
 
@@ -79,6 +80,44 @@ class Watch:
         return self.clock() - since
 
 
+class Servicer(OracleServicer):
+    """Answers workers, and keeps what went wrong for the chief to tell.
+
+    Attributes:
+        failure: `None`, or the exception that a worker's call has raised.
+    """
+
+    def __init__(self, oracle):
+        super().__init__(oracle)
+        self.failure = None
+
+    def CreateTrial(self, request, context):
+        with self._kept():
+            return super().CreateTrial(request, context)
+
+    def UpdateTrial(self, request, context):
+        with self._kept():
+            return super().UpdateTrial(request, context)
+
+    def EndTrial(self, request, context):
+        with self._kept():
+            return super().EndTrial(request, context)
+
+    @contextlib.contextmanager
+    def _kept(self):
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            # KerasTuner holds its lock for ever after a call that raises,
+            # and the chief would wait for it.
+            held_by = oracle_locks.THREADS[self.oracle]
+            if held_by == threading.current_thread().name:
+                oracle_locks.THREADS[self.oracle] = None
+                oracle_locks.LOCKS[self.oracle].release()
+            raise
+
+
 def serve(oracle, watch, timeout):
     """Hands trials to workers until the search is over.
 
@@ -93,11 +132,14 @@ def serve(oracle, watch, timeout):
 
     Returns:
         List of the workers that died, if the search ended without them.
+
+    Raises:
+        RuntimeError: If a worker's call failed.
     """
     place = ":".join(
         os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT")
     )
-    servicer = OracleServicer(oracle)
+    servicer = Servicer(oracle)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=1),
         # Else two chiefs could listen at one place, and mix their trials.
@@ -124,11 +166,13 @@ def serve(oracle, watch, timeout):
 def wait_for_workers(servicer, watch, timeout, poll=_POLL_SECONDS):
     """Waits until no worker is left; see `serve`."""
     oracle, warned, dead, told = servicer.oracle, set(), [], None
-    began = False
     while True:
         time.sleep(poll)
+        if servicer.failure is not None:
+            raise RuntimeError(
+                f"The chief could not answer a worker: {servicer.failure!r}"
+            ) from servicer.failure
         running = _running(oracle)
-        began = began or bool(running)
         done = _completed(oracle)
         if (done, running) != told:
             told = done, running

@@ -138,12 +138,18 @@ def new_oracle(name, max_trials, seed, points, max_epochs, min_epochs):
         "seed": seed + 1,
     }
     if name == "random":
-        return _Random(**common)
-    if name == "bayesian":
-        return _Bayesian(**common)
-    if name == "grid":
-        return _Grid(points=points, **common)
-    return _Hyperband(max_epochs=max_epochs, min_epochs=min_epochs, **common)
+        oracle = _Random(**common)
+    elif name == "bayesian":
+        oracle = _Bayesian(**common)
+    elif name == "grid":
+        oracle = _Grid(points=points, **common)
+    else:
+        oracle = _Hyperband(
+            max_epochs=max_epochs, min_epochs=min_epochs, **common
+        )
+    # What it prints of a trial's end fails where another process began it.
+    oracle.verbose = 0
+    return oracle
 
 
 def _write(path, content):

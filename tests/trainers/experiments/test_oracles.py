@@ -22,7 +22,6 @@ def _oracle(name, folder):
         max_epochs=20,
         min_epochs=5,
     )
-    oracle.verbose = 0
     oracle._set_project_dir(str(folder), "search")
     if oracle.is_saved:
         oracle.reload()
