@@ -89,8 +89,6 @@ class _Ablation:
 
     Attributes:
         wanted: Rows to train.
-        rows: Rows of the table: those that an earlier process was asked for
-            as well.
 
     Raises:
         UserError: If a setting does not fit, or no row can be trained.
@@ -102,9 +100,6 @@ class _Ablation:
         self.experiment = experiment
         settings = experiment.settings
         asked = _rows(settings["rows"])
-        names = [settings["rows"], experiment.stored.get("rows", "")]
-        self.rows = _rows(",".join(names))
-        settings["rows"] = ",".join(row.name for row in self.rows)
         if settings["pretrained"] == ["none"]:
             raise UserError(
                 "`--pretrained none`: most rows compare ways of fine-tuning a "
@@ -214,14 +209,13 @@ class _Ablation:
     def write(self):
         """Writes the table of what there is; returns the figures.
 
-        With the rows and seeds that other processes were asked for since.
+        With the rows and seeds that other processes were asked for.
         """
         from trainers.experiments import tables
 
         experiment = self.experiment
         asked = experiment.asked_for()
-        self.rows = _rows(asked["rows"])
-        seeds = range(max(asked["seeds"], experiment.settings["seeds"]))
+        seeds = range(asked["seeds"])
         dataset = experiment.settings["dataset"]
         table = [
             {
@@ -232,7 +226,7 @@ class _Ablation:
                 **tables.summary(self.errors(row, seeds)),
                 **({"errors": self.reason(row)} if self.reason(row) else {}),
             }
-            for row in self.rows
+            for row in _rows(asked["rows"])
         ]
         validation_texts = experiment.task(0)[0].validation_texts
         tables.write_table(

@@ -111,18 +111,10 @@ class _LearningCurve:
         self.experiment = experiment
         settings = experiment.settings
         self.sizes = _sizes("--sizes", settings["sizes"])
-        # Runs of earlier releases lack it.
-        others = settings.get("scratch_sizes")
-        self.scratch_sizes = (
-            _sizes("--scratch-sizes", others) if others else self.sizes
-        )
-        if experiment.stored:
-            # Those that were asked for before stay.
+        if experiment.stored and settings.get("scratch_sizes"):
+            # Without the flag they were those of `--sizes`, which stay.
             before = experiment.stored.get("scratch_sizes")
-            before = _sizes("--scratch-sizes", before) if before else self.sizes
-            self.scratch_sizes = sorted({*self.scratch_sizes, *before})
-        if self.scratch_sizes != self.sizes:
-            settings["scratch_sizes"] = ",".join(map(str, self.scratch_sizes))
+            settings["scratch_sizes"] += f",{before or settings['sizes']}"
         self.methods = _methods(settings["methods"])
         limit = settings["unlabelled_limit"]
         if limit is not None and limit < 0:
@@ -154,6 +146,14 @@ class _LearningCurve:
                 self._check(method)
         self.cells = Cells(experiment.directory)
         self.results = Ledger(experiment.directory / "linear.jsonl")
+
+    @property
+    def scratch_sizes(self):
+        """Sizes from scratch, with what other processes were asked for."""
+        settings = self.experiment.settings
+        # Runs of earlier releases lack it.
+        others = settings.get("scratch_sizes") or settings["sizes"]
+        return _sizes("--scratch-sizes", others)
 
     def _check(self, method):
         try:

@@ -10,6 +10,7 @@ import pathlib
 import time
 
 from trainers import command_line
+from trainers.locks import locked
 from trainers.recipe_files import (
     add_recipe_flags,
     given_by_file,
@@ -177,10 +178,13 @@ class Experiment:
             )
         else:
             self.check(**facts)
-            self.settings.update(kept)
-            command_line.write_json(
-                self.directory / "config.json", self.settings
-            )
+            # Another process may have added to them since they were read.
+            with locked(self.directory / "locks" / "config.json"):
+                together = _together(self.asked_for(), self.settings)
+                self.settings.update(together, **kept)
+                command_line.write_json(
+                    self.directory / "config.json", self.settings
+                )
 
     def check(self, **facts):
         """Raises `UserError` if a fact is not what it was at the start."""
@@ -309,6 +313,21 @@ class Experiment:
         if not is_pretrained:
             return recipe
         return fitted_to_model(recipe, given, task.architecture)
+
+
+def _together(stored, own):
+    """Returns what grows in a run that several processes were started for.
+
+    A process with fewer seeds or other rows than another takes nothing back.
+    """
+    together = {"seeds": max(stored["seeds"], own["seeds"])}
+    for name in ("rows", "scratch_sizes"):
+        # Learning curves have no rows, and runs of earlier releases no sizes.
+        lists = [each.get(name) for each in (stored, own)]
+        values = [value for each in lists if each for value in each.split(",")]
+        if values:
+            together[name] = ",".join(dict.fromkeys(values))
+    return together
 
 
 def task_notes(experiment):

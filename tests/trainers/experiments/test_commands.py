@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from trainers import ablation, learning_curve, tune
 from trainers.command_line import UserError
 from trainers.experiments import paper_rows
+from trainers.experiments.command import Experiment
 
 # KerasTuner names threads in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -265,3 +267,47 @@ def test_rows_and_seeds_of_another_process_stay_in_the_table(
     ablation.main(["--dataset", str(small_table), *flags])
     rows = {r["row"]: r for r in _rows(tmp_path / "run" / "ablation.csv")}
     assert rows["full+discr"]["seeds"] == "2" and rows["full"]["seeds"] == "1"
+
+
+def test_a_process_with_less_to_do_takes_nothing_back(
+    small_table, tiny, tmp_path, fast_stages
+):
+    fast_stages()
+    output = str(tmp_path / "run")
+    flags = [*tiny, "--rows", "full", "--seeds", "2", "--output", output]
+    ablation.main(["--dataset", str(small_table), *flags])
+    ablation.main(["--resume", output, "--rows", "full+discr", "--seeds", "1"])
+    rows = _rows(tmp_path / "run" / "ablation.csv")
+    assert [row["seeds"] for row in rows] == ["2", "2"]
+
+
+def test_settings_of_processes_that_begin_together_add_up(
+    small_table, tiny, tmp_path, fast_stages
+):
+    """One reads the folder, another goes ahead of it, then it writes."""
+    fast_stages()
+    output = str(tmp_path / "run")
+    sizes = ["--sizes", "8,20", "--seeds", "1"]
+    learning_curve.main(
+        ["--dataset", str(small_table), *tiny, *sizes, "--output", output]
+    )
+    original, begun = Experiment.open, []
+
+    def open_later(self, **facts):
+        if not begun:
+            begun.append(self)
+            more = ["--scratch-sizes", "60", "--seeds", "2"]
+            learning_curve.main(["--resume", output, *more])
+        original(self, **facts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "open", open_later)
+        learning_curve.main(["--resume", output, "--scratch-sizes", "40"])
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["seeds"] == 2
+    rows = _rows(tmp_path / "run" / "learning_curve.csv")
+    assert [
+        (row["labels"], row["seeds"])
+        for row in rows
+        if row["method"] == "from scratch"
+    ] == [("8", "2"), ("20", "2"), ("40", "2"), ("60", "2")]
