@@ -193,17 +193,15 @@ class _Ablation:
 
     def _too_few_epochs(self, row):
         """Says why a row cannot be trained in its epochs; `""` if it can."""
-        from ulmfit_tf import training
-
         for cell in self.cells_of(row, 0):
-            try:
-                training.unfreezing_stages(
-                    cell.recipe.unfreezing,
-                    cell.task.architecture.num_layers + 2,
-                    cell.recipe.epochs,
+            method = cell.recipe.unfreezing
+            needed = cell.task.fewest_epochs(method)
+            if cell.recipe.epochs < needed:
+                return (
+                    f"not run: row `{row.name}`: unfreezing by {method!r} "
+                    f"takes {needed} epochs or more, and there are "
+                    f"{cell.recipe.epochs}"
                 )
-            except ValueError as error:
-                return f"not run: row `{row.name}`: {error}"
         return ""
 
     def write(self):

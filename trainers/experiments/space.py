@@ -69,6 +69,22 @@ def rounded(value):
     return float(f"{float(value):.6g}")
 
 
+def searched(names, fewest_epochs):
+    """Returns the fields of a sweep, as in `TUNABLE`.
+
+    Args:
+        names: Fields to tune, keys of `TUNABLE`.
+        fewest_epochs: Int, what the ways of unfreezing take; trials have no
+            fewer epochs.
+    """
+    fields = {name: TUNABLE[name] for name in names}
+    if "epochs" in fields:
+        epochs = fields["epochs"]
+        low = max(epochs.low, fewest_epochs)
+        fields["epochs"] = dataclasses.replace(epochs, low=low)
+    return fields
+
+
 def defaults(names, recipe):
     """Returns the first point of a sweep: the recipe's, with the paper's 2.6.
 
@@ -83,16 +99,17 @@ def defaults(names, recipe):
     return point
 
 
-def declare(hyperparameters, point):
+def declare(hyperparameters, point, fields=TUNABLE):
     """Declares the fields of a sweep and returns their values in a trial.
 
     Args:
         hyperparameters: `keras_tuner.HyperParameters`.
         point: Dict that `defaults` returned.
+        fields: Dict that `searched` returned.
     """
     values = {}
     for name, default in point.items():
-        field = TUNABLE[name]
+        field = fields[name]
         if not isinstance(field, Interval):
             value = hyperparameters.Choice(name, list(field), default=default)
         elif field.whole:
@@ -117,7 +134,7 @@ def declare(hyperparameters, point):
     return values
 
 
-def grid(point, count):
+def grid(point, count, fields=TUNABLE):
     """Returns at most `count` points of a grid, `point` first.
 
     Where the grid has more of them, those that lie far apart.
@@ -126,14 +143,16 @@ def grid(point, count):
         point: Dict that `defaults` returned.
         count: Int. With several fields each takes the number of values whose
             product comes closest from below, at least two.
+        fields: Dict that `searched` returned.
     """
-    fields = [TUNABLE[name] for name in point]
     # The small term undoes rounding: 27 ** (1 / 3) is 3.0000000000000004
     # or 2.9999999999999996.
-    each = max(2, int(count ** (1 / len(fields)) + 1e-9))
+    each = max(2, int(count ** (1 / len(point)) + 1e-9))
     values = [
-        field.spread(each, default) if isinstance(field, Interval) else field
-        for field, default in zip(fields, point.values(), strict=True)
+        fields[name].spread(each, default)
+        if isinstance(fields[name], Interval)
+        else fields[name]
+        for name, default in point.items()
     ]
     points = [
         dict(zip(point, combination, strict=True))

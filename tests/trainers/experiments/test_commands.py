@@ -188,7 +188,7 @@ def test_a_baseline_that_would_look_at_more_labels_is_refused(
     [
         ('{"unfreezing": "gradual"}', "gradual"),
         # Known only with the model's layers.
-        ('{"unfreezing": "chain-thaw", "epochs": 2}', "takes 3 epochs"),
+        ('{"unfreezing": "chain-thaw", "epochs": 2}', "Train for 4 epochs"),
     ],
 )
 def test_a_mistake_in_a_baseline_s_recipe_is_told_at_once(

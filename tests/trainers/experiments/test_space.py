@@ -84,3 +84,15 @@ def test_points_are_added_where_there_are_none_near():
     )[8:]
     factors = sorted(each["decay_factor"] for each in added)
     assert len(factors) == 4 and factors[0] < 3 and factors[-1] > 4.5
+
+
+def test_epochs_are_as_many_as_the_order_of_unfreezing_takes():
+    fields = space.searched(["epochs", "unfreezing"], fewest_epochs=7)
+    point = space.defaults(fields, Recipe())
+    assert min(each["epochs"] for each in space.grid(point, 25, fields)) == 7
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, point, fields)
+    drawn = [hp.space[0].random_sample(seed) for seed in range(500)]
+    assert min(drawn) == 7
+    # Fewer than five are never tried, though some orders could do with one.
+    assert space.searched(["epochs"], 1)["epochs"] == space.TUNABLE["epochs"]

@@ -1,0 +1,70 @@
+"""What a sweep can search over with a task; its settings are checked here."""
+
+from trainers.command_line import UserError
+from trainers.experiments.space import TUNABLE
+from ulmfit_tf.training.unfreezing import METHODS
+
+_OF_STAGE_TWO = (
+    "language_model_decay_factor",
+    "language_model_rate",
+    "language_model_dropout",
+)
+
+
+def fields_to_tune(settings):
+    """Returns the names of the fields that `--tune` gives.
+
+    Args:
+        settings: Dict of the run's settings.
+
+    Raises:
+        UserError: If a name is wrong, or not for the oracle.
+    """
+    names = [name for name in settings["tune"].split(",") if name]
+    wrong = [name for name in names if name not in TUNABLE]
+    if wrong or not names or len(set(names)) < len(names):
+        raise UserError(
+            "`--tune` takes fields of the recipe, separated by commas, of: "
+            f"{', '.join(TUNABLE)}. Received: {settings['tune']}."
+        )
+    if settings["oracle"] == "hyperband" and "epochs" in names:
+        raise UserError(
+            "`--oracle hyperband` chooses the epochs itself; leave `epochs` "
+            "out of `--tune`, and give the longest training as `--epochs`."
+        )
+    return names
+
+
+def fewest_epochs(names, recipe, task):
+    """Returns the epochs that all ways of unfreezing to try can do with.
+
+    Args:
+        names: Fields to tune.
+        recipe: `Recipe`.
+        task: `Task`.
+
+    Raises:
+        UserError: If the recipe has fewer.
+    """
+    methods = METHODS if "unfreezing" in names else [recipe.unfreezing]
+    slowest = max(methods, key=task.fewest_epochs)
+    fewest = task.fewest_epochs(slowest)
+    if recipe.epochs < fewest:
+        raise UserError(
+            f"{slowest} unfreezing takes {fewest} epochs or more, and there "
+            f"are {recipe.epochs}. Give more `--epochs`."
+        )
+    return fewest
+
+
+def check_start(point):
+    """Raises if a search on a logarithmic scale would start from 0."""
+    for name, value in point.items():
+        field = TUNABLE[name]
+        if getattr(field, "sampling", None) == "log" and value <= 0:
+            raise UserError(
+                f"`--tune {name}` searches from {field.low:g} to "
+                f"{field.high:g} on a logarithmic scale, which has no place "
+                f"for the recipe's {value:g}. Give another "
+                f"`--{name.replace('_', '-')}` to start from."
+            )
