@@ -107,6 +107,8 @@ def main(argv):
     elif settings["oracle"] == "grid":
         settings["points"] = _more_points(point, fields, settings)
     oracle = _oracle(experiment, recipe, fewest_epochs)
+    if experiment.is_new:
+        sweep.check_trials(settings, oracle)
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
     if role == "worker":
         experiment.check(**facts)

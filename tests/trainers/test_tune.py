@@ -2,6 +2,7 @@ import keras_tuner
 import pytest
 
 from trainers import tune
+from trainers.command_line import UserError
 from trainers.experiments import oracles, space
 from ulmfit_tf.training import unfreezing_stages
 
@@ -49,6 +50,19 @@ def test_hyperbands_shortest_trials_suit_all_ways_of_unfreezing(
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
     assert "chain-thaw" in tried
+
+
+def test_a_hyperband_that_promotes_nothing_is_refused(small_table, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="`--max-trials 11` or more"):
+        tune.main(
+            [
+                *("--dataset", str(small_table), "--pretrained", "none"),
+                *("--preset", "tiny", "--epochs", "50"),
+                *("--oracle", "hyperband", "--output", str(run)),
+            ]
+        )
+    assert not run.exists()
 
 
 def test_hyperbands_short_trials_are_not_drawn_beside_long_ones():

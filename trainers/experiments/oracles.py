@@ -97,14 +97,48 @@ class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Resumable, oracles.HyperbandOracle):
+    """Tries only brackets that come to an end within `max_trials`.
+
+    A bracket's first round has its shortest trials: a search that stopped in
+    it would have nothing but those. The last bracket has long trials alone.
+    """
+
     def __init__(self, *, max_trials, min_epochs, **kwargs):
         super().__init__(factor=_REDUCTION, **kwargs)
         self.max_trials = max_trials
         self.min_epochs = min_epochs
         # Which brackets there are depends on `min_epochs`.
-        self._current_bracket = self._get_num_brackets() - 1
+        self._current_bracket = self._largest_bracket(max_trials)
         self._brackets = []
         self._start_new_bracket()
+
+    @property
+    def fewest_trials(self):
+        """Int, trials of the smallest search that promotes any."""
+        is_halving = self._get_num_brackets() > 1
+        return self._bracket_size(1) if is_halving else 1
+
+    def _increment_bracket_num(self):
+        promised = sum(
+            self._bracket_size(bracket["bracket_num"])
+            - sum(map(len, bracket["rounds"]))
+            for bracket in self._brackets
+        )
+        left = self.max_trials - len(self.trials) - promised
+        super()._increment_bracket_num()
+        self._current_bracket = min(
+            self._current_bracket, self._largest_bracket(left)
+        )
+
+    def _largest_bracket(self, trials):
+        number = self._get_num_brackets() - 1
+        while number > 0 and self._bracket_size(number) > trials:
+            number -= 1
+        return number
+
+    def _bracket_size(self, number):
+        rounds = range(self._get_num_rounds(number))
+        return sum(self._get_size(number, each) for each in rounds)
 
 
 class _Grid(_Resumable, keras_tuner.Oracle):

@@ -68,3 +68,17 @@ def check_start(point):
                 f"for the recipe's {value:g}. Give another "
                 f"`--{name.replace('_', '-')}` to start from."
             )
+
+
+def check_trials(settings, oracle):
+    """Raises if Hyperband would end before its first trials are promoted."""
+    if settings["oracle"] != "hyperband":
+        return
+    if settings["max_trials"] < oracle.fewest_trials:
+        raise UserError(
+            "`--oracle hyperband` tries many recipes with few epochs, and the "
+            f"best of them with more: it needs `--max-trials "
+            f"{oracle.fewest_trials}` or more for up to {oracle.max_epochs} "
+            f"epochs. Received: {settings['max_trials']}. Give so many, or "
+            "another `--oracle`."
+        )

@@ -129,6 +129,37 @@ def test_hyperbands_trials_are_long_enough_to_thaw_every_layer(uninterrupted):
     assert min(epochs) >= 5 and max(epochs) == 20
 
 
+@pytest.mark.parametrize("max_epochs", [12, 50])
+@pytest.mark.parametrize("max_trials", [11, 15, 20, 40])
+def test_hyperband_ends_with_its_longest_trials(
+    max_trials, max_epochs, tmp_path
+):
+    oracle = new_oracle(
+        "hyperband",
+        max_trials,
+        seed=0,
+        points=[],
+        max_epochs=max_epochs,
+        min_epochs=5,
+    )
+    assert oracle.fewest_trials == {12: 8, 50: 11}[max_epochs]
+    oracle._set_project_dir(str(tmp_path), "search")
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, _POINT)
+    oracle.update_space(hp)
+    trials = [values for _, values in _search(oracle)]
+    epochs = [values["tuner/epochs"] for values in trials]
+    assert max(epochs) == max_epochs and min(epochs) < max_epochs
+    # Whatever was tried shortly, the best of it was tried for longest.
+    begun = {values["tuner/bracket"] for values in trials}
+    ended = {
+        values["tuner/bracket"]
+        for values in trials
+        if values["tuner/epochs"] == max_epochs
+    }
+    assert begun == ended
+
+
 def test_running_trials_do_not_look_like_the_best(tmp_path):
     """Errors about 50; a process that was not fitted yet would say 1."""
     oracle = _oracle("bayesian", tmp_path)
