@@ -77,7 +77,7 @@ def sweep(path, title, name, trials, marked=None, joined=True, is_log=False):
         axes.plot(
             [value for value, _ in trials],
             [np.mean(errors) for _, errors in trials],
-            "-" if joined and numeric else "",
+            linestyle="-" if joined and numeric else "none",
             marker="_",
             markersize=14,
             color=_COLORS[1],

@@ -64,6 +64,16 @@ def test_a_field_that_is_sampled_by_its_logarithm_is_drawn_so(drawn):
     assert diverged.get_label() == "diverged"
 
 
+def test_a_line_joins_means_only_where_they_are_of_one_field(drawn):
+    numbers = [(1.0, [9.0]), (2.0, [8.0])]
+    names = [("full", [9.0]), ("last", [8.0])]
+    plots.sweep("unused", "title", "ratio", numbers)
+    plots.sweep("unused", "title", "ratio", numbers, joined=False)
+    plots.sweep("unused", "title", "unfreezing", names)
+    styles = [figure.axes[0].lines[0].get_linestyle() for figure in drawn]
+    assert styles == ["-", "None", "None"]
+
+
 @pytest.mark.parametrize(
     "low, high, some",
     [
