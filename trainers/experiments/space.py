@@ -31,7 +31,10 @@ class Interval:
         """Returns `count` values over the interval, one of them `default`."""
         space = np.geomspace if self.sampling == "log" else np.linspace
         values = space(self.low, self.high, count)
-        values[np.argmin(np.abs(values - default))] = default
+        # The ends stay, so that there are values on both sides of it.
+        lies_within = count > 2 and self.low < default < self.high
+        movable = values[1:-1] if lies_within else values
+        movable[np.argmin(np.abs(movable - default))] = default
         kind = int if self.whole else rounded
         return sorted({kind(value) for value in values})
 
@@ -142,12 +145,13 @@ def grid(point, count, fields=TUNABLE):
     Args:
         point: Dict that `defaults` returned.
         count: Int. With several fields each takes the number of values whose
-            product comes closest from below, at least two.
+            product comes closest from below, at least three: with two of
+            them a search would go to one side of `point` alone.
         fields: Dict that `searched` returned.
     """
     # The small term undoes rounding: 27 ** (1 / 3) is 3.0000000000000004
     # or 2.9999999999999996.
-    each = max(2, int(count ** (1 / len(point)) + 1e-9))
+    each = max(3, int(count ** (1 / len(point)) + 1e-9))
     values = [
         fields[name].spread(each, default)
         if isinstance(fields[name], Interval)

@@ -75,6 +75,16 @@ def test_a_part_of_a_grid_varies_every_field():
     assert all(len({each[name] for each in points}) > 1 for name in names)
 
 
+@pytest.mark.parametrize("factor", [1.2, 2.6, 5.9])
+def test_a_small_grid_searches_on_both_sides_of_where_it_starts(factor):
+    point = {"decay_factor": factor, "learning_rate": 0.01}
+    points = space.grid(point, 8)
+    assert len(points) == 8 and points[0] == point
+    for name, default in point.items():
+        values = [each[name] for each in points]
+        assert min(values) < default < max(values)
+
+
 def test_points_are_added_where_there_are_none_near():
     point = space.defaults(["decay_factor"], Recipe())
     before = space.grid(point, 8)
