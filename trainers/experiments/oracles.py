@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 
+from trainers.experiments.space import rounded
 from ulmfit_tf.whole_files import written_whole
 
 NAMES = ("random", "bayesian", "hyperband", "grid")
@@ -79,7 +80,24 @@ class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
         # Not the generator's state but the trial decides what is drawn, so
         # that a search that was resumed draws the same.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        return super().populate_space(trial_id)
+        response = super().populate_space(trial_id)
+        if self._was_tried(response["values"]):
+            # The process takes the same end of an interval again and again.
+            return self._random_populate_space()
+        return response
+
+    def _was_tried(self, values):
+        """Whether a trial has the same values, as a recipe has them."""
+        if values is None:
+            return False
+        return _as_in_recipes(values) in [
+            _as_in_recipes(trial.hyperparameters.values)
+            for trial in self.trials.values()
+        ]
+
+    def _vector_to_values(self, vector):
+        # Of 1 KerasTuner makes a whole number above the highest.
+        return super()._vector_to_values(np.minimum(vector, 1 - 1e-9))
 
     def _vectorize_trials(self):
         # KerasTuner guesses what running trials will come to before it fits
@@ -184,6 +202,13 @@ def new_oracle(name, max_trials, seed, points, max_epochs, min_epochs):
     # What it prints of a trial's end fails where another process began it.
     oracle.verbose = 0
     return oracle
+
+
+def _as_in_recipes(values):
+    return {
+        name: rounded(value) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
 def _write(path, content):

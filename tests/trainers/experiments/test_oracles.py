@@ -160,6 +160,51 @@ def test_hyperband_ends_with_its_longest_trials(
     assert begun == ended
 
 
+def _bayesian(point, trials, folder):
+    oracle = new_oracle(
+        "bayesian", trials, seed=0, points=[], max_epochs=9, min_epochs=5
+    )
+    oracle._set_project_dir(str(folder), "search")
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, point)
+    oracle.update_space(hp)
+    # Its starts of the search for the next point, which take long.
+    oracle.gpr.n_restarts_optimizer = 0
+    return oracle
+
+
+def _values_tried(oracle, point, error):
+    tried = []
+    while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
+        tried.append(space.declare(trial.hyperparameters, point))
+        oracle.update_trial(
+            trial.trial_id, {"validation_error": error(tried[-1])}
+        )
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return tried
+
+
+def test_a_bayesian_search_tries_no_order_of_unfreezing_twice(tmp_path):
+    point = {"unfreezing": "paper"}
+    oracle = _bayesian(point, 5, tmp_path)
+    errors = dict(zip(space.METHODS, [5.0, 5.3, 16.0, 7.0, 19.0], strict=True))
+    tried = _values_tried(
+        oracle, point, lambda values: errors[values["unfreezing"]]
+    )
+    names = [values["unfreezing"] for values in tried]
+    assert len(names) == len(set(names)) >= 4
+
+
+def test_a_bayesian_search_stays_within_the_interval(tmp_path):
+    point = {"epochs": 12}
+    oracle = _bayesian(point, 6, tmp_path)
+    # The more the better: it goes for the upper end.
+    tried = _values_tried(oracle, point, lambda values: 20 / values["epochs"])
+    epochs = [values["epochs"] for values in tried]
+    assert max(epochs) == 50 and len(set(epochs)) == len(epochs) == 6
+
+
 def test_running_trials_do_not_look_like_the_best(tmp_path):
     """Errors about 50; a process that was not fitted yet would say 1."""
     oracle = _oracle("bayesian", tmp_path)
