@@ -16,9 +16,9 @@ from trainers.experiments.command import (
     Experiment,
     add_scratch_flags,
     experiment_parser,
+    notes_of_tasks,
     parse,
     scratch_note,
-    task_notes,
     with_language_model_pinned,
 )
 from trainers.experiments.paper_rows import ROWS
@@ -243,7 +243,7 @@ class _Ablation:
                 *_NOTES[1:],
                 VALIDATION_NOTE,
                 scratch_note(experiment),
-                *task_notes(experiment),
+                *notes_of_tasks(experiment, seeds),
             ],
         )
         return {

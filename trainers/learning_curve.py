@@ -369,6 +369,10 @@ class _LearningCurve:
         ]
 
     def _notes(self):
+        from trainers.preparation import note_of_repeated
+
+        repeated = note_of_repeated(self.validation_texts, self.pool)
+        notes = (*self.pool.notes, *([repeated] if repeated else ()))
         unlabelled = len(self.pool.unlabelled_texts)
         total = len(self.pool.train_texts) + unlabelled
         limit = (
@@ -386,7 +390,7 @@ class _LearningCurve:
             "Labels that one method matches in another's are interpolated "
             "over the logarithm of their number.",
             scratch_note(self.experiment),
-            *task_notes(self.experiment),
+            *task_notes(self.experiment, [notes]),
         ]
 
 

@@ -170,12 +170,8 @@ def _tokenized(
         f"{len(tokenizer.vocabulary):,}",
         100 * np.mean(corpus.token_ids == text.UNKNOWN_ID),
     )
-    repeated = data.repeated_texts(validation_texts, dataset.train_texts)
-    if repeated:
-        note = (
-            f"{repeated} of the {len(validation_texts)} validation texts are "
-            "training texts as well, and so easier than new ones."
-        )
+    note = note_of_repeated(validation_texts, dataset)
+    if note:
         _log.warning(note)
         dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note))
     return Task(
@@ -201,6 +197,17 @@ def _tokenized(
             validation_labels,
             *_test_split(dataset),
         ),
+    )
+
+
+def note_of_repeated(validation_texts, dataset):
+    """Says how many validation texts a model is trained on, `""` if none."""
+    count = data.repeated_texts(validation_texts, dataset.train_texts)
+    if not count:
+        return ""
+    return (
+        f"{count} of the {len(validation_texts)} validation texts are training "
+        "texts as well, and so easier than new ones."
     )
 
 

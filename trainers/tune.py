@@ -25,8 +25,8 @@ from trainers.experiments.command import (
     VALIDATION_NOTE,
     Experiment,
     experiment_parser,
+    notes_of_tasks,
     parse,
-    task_notes,
     with_language_model_pinned,
 )
 
@@ -297,7 +297,7 @@ def _summarize(experiment, point, recipe):
             "Best first; what diverged with a seed or more comes last, and "
             "its mean is that of the other seeds. Settings: config.json.",
             VALIDATION_NOTE,
-            *task_notes(experiment),
+            *notes_of_tasks(experiment, experiment.seeds),
         ],
     )
     is_hyperband = settings["oracle"] == "hyperband"

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import time
 
 from trainers import command_line
@@ -240,11 +241,6 @@ class Experiment:
             self._options, seed=seed, direction=direction
         )
 
-    @functools.cached_property
-    def data_notes(self):
-        """Tuple of str, what a reader must know of the data."""
-        return self.dataset().notes
-
     def dataset(self):
         """Loads the data set, with the test split of seed 0 for every seed.
 
@@ -330,16 +326,45 @@ def _together(stored, own):
     return together
 
 
-def task_notes(experiment):
-    """Returns what a table says of how the task's answers are judged."""
+def task_notes(experiment, notes_by_seed):
+    """Returns what a table says of the data and of how answers are judged.
+
+    Args:
+        experiment: `Experiment`.
+        notes_by_seed: List of each seed's notes, see `TextDataset`.
+    """
     from trainers.experiments.validation import THRESHOLDS_NOTE
 
-    notes = list(experiment.data_notes)
+    common = [
+        note
+        for note in notes_by_seed[0]
+        if all(note in notes for notes in notes_by_seed)
+    ]
+    # No table has errors of test texts.
+    notes = [note for note in common if not _TEST_COPIES.match(note)]
+    notes += [
+        f"Seed {seed}: {note}"
+        for seed, own in enumerate(notes_by_seed)
+        for note in own
+        if note not in common
+    ]
     if experiment.settings["multi_label"]:
         notes.append(THRESHOLDS_NOTE)
     if experiment.recipe().early_stopping:
         notes.append(_EARLY_STOPPING_NOTE)
     return notes
+
+
+# As `ulmfit_tf.data` says it.
+_TEST_COPIES = re.compile(r"\d+ of the \d+ test texts of ")
+
+
+def notes_of_tasks(experiment, seeds):
+    """Returns `task_notes` of experiments that split the data by the seed."""
+    return task_notes(
+        experiment,
+        [experiment.task(seed)[0].dataset.notes for seed in seeds],
+    )
 
 
 # Of experiments that split a data set anew with each seed.
