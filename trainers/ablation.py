@@ -51,7 +51,7 @@ def parse_arguments(argv):
         help="rows to train",
     )
     add_scratch_flags(parser)
-    return parse(parser, argv, _EXTENDABLE)
+    return parse(parser, argv, _EXTENDABLE, compares=True)
 
 
 def main(argv):

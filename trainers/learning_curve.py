@@ -64,7 +64,7 @@ def parse_arguments(argv):
         help="texts without a label that are used at most, drawn by the seed",
     )
     add_scratch_flags(parser)
-    return parse(parser, argv, _EXTENDABLE)
+    return parse(parser, argv, _EXTENDABLE, compares=True)
 
 
 def main(argv):

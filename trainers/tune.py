@@ -100,7 +100,7 @@ def main(argv):
     task, recipe = tasks(0)
     fewest_epochs = sweep.fewest_epochs(names, recipe, task)
     fields = space.searched(names, fewest_epochs)
-    point = space.defaults(names, recipe)
+    point = space.defaults(names, recipe, experiment.overrides)
     sweep.check_start(point)
     if experiment.is_new:
         settings["points"] = space.grid(point, settings["max_trials"], fields)
@@ -108,6 +108,7 @@ def main(argv):
         settings["points"] = _more_points(point, fields, settings)
     oracle = _oracle(experiment, recipe, fewest_epochs)
     if experiment.is_new:
+        sweep.check_stage_two(names, recipe, settings)
         sweep.check_trials(settings, oracle)
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
     if role == "worker":

@@ -52,6 +52,43 @@ def test_hyperbands_shortest_trials_suit_all_ways_of_unfreezing(
     assert "chain-thaw" in tried
 
 
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        pytest.param(
+            ["--pretrained", "none", "--language-model-epochs", "0"]
+            + ["--tune", "decay_factor,language_model_rate"],
+            "`--tune language_model_rate` would change nothing",
+            id="no_stage_two",
+        ),
+        pytest.param(
+            ["--pretrained", "none", "--tune", "language_model_decay_factor"],
+            "`--tune language_model_decay_factor` would change nothing",
+            id="new_weights",
+        ),
+    ],
+)
+def test_what_would_change_nothing_is_refused(
+    flags, message, small_table, tmp_path
+):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=message):
+        tune.main(
+            [
+                *("--dataset", str(small_table), "--preset", "tiny", *flags),
+                *("--output", str(run)),
+            ]
+        )
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("flag", ["--preset=paper", "--tokenizer=word"])
+def test_what_a_pretrained_model_brings_is_refused(flag, capsys):
+    with pytest.raises(SystemExit):
+        tune.main(["--dataset", "trec6", flag])
+    assert "a pretrained one brings its own" in capsys.readouterr().err
+
+
 def test_a_hyperband_that_promotes_nothing_is_refused(small_table, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(UserError, match="`--max-trials 11` or more"):

@@ -64,7 +64,7 @@ def add_scratch_flags(parser):
     )
 
 
-def parse(parser, argv, extendable):
+def parse(parser, argv, extendable, compares=False):
     """Parses a command line.
 
     Args:
@@ -72,6 +72,7 @@ def parse(parser, argv, extendable):
         argv: List of str.
         extendable: Flags that may stand beside `--resume`, such as
             `"--seeds"`.
+        compares: Bool, see `check_task_flags`.
 
     Returns:
         Namespace of the settings; with `--resume` those of the run, but for
@@ -81,8 +82,7 @@ def parse(parser, argv, extendable):
     command_line.refuse_other_flags(parser, argv, extendable)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
-    # Some of what is compared starts from scratch.
-    check_task_flags(parser, arguments, compares=True)
+    check_task_flags(parser, arguments, compares)
     if arguments.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {arguments.seeds}")
     return arguments

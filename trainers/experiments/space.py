@@ -88,16 +88,17 @@ def searched(names, fewest_epochs):
     return fields
 
 
-def defaults(names, recipe):
+def defaults(names, recipe, given=()):
     """Returns the first point of a sweep: the recipe's, with the paper's 2.6.
 
     Args:
         names: Fields to tune, keys of `TUNABLE`.
         recipe: `Recipe`.
+        given: Collection of the fields that the user gave, which stay.
     """
     point = {name: getattr(recipe, name) for name in names}
     for name in ("decay_factor", "language_model_decay_factor"):
-        if name in point:
+        if name in point and name not in given:
             point[name] = PAPER_DECAY_FACTOR
     return point
 

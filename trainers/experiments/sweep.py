@@ -4,11 +4,11 @@ from trainers.command_line import UserError
 from trainers.experiments.space import TUNABLE
 from ulmfit_tf.training.unfreezing import METHODS
 
-_OF_STAGE_TWO = (
+_OF_STAGE_TWO = {
     "language_model_decay_factor",
     "language_model_rate",
     "language_model_dropout",
-)
+}
 
 
 def fields_to_tune(settings):
@@ -33,6 +33,34 @@ def fields_to_tune(settings):
             "out of `--tune`, and give the longest training as `--epochs`."
         )
     return names
+
+
+def check_stage_two(names, recipe, settings):
+    """Raises if a field would change nothing, as stage two has no use for it.
+
+    Args:
+        names: Fields to tune.
+        recipe: `Recipe`.
+        settings: Dict of the run's settings.
+    """
+    if not recipe.language_model_epochs:
+        idle = _OF_STAGE_TWO
+        reason = "there is no stage two with `--language-model-epochs 0`"
+    elif settings["pretrained"] == ["none"]:
+        # See `language_model_recipe`.
+        idle = {"language_model_decay_factor"}
+        reason = (
+            "all layers of stage two have the same rate with `--pretrained "
+            "none`"
+        )
+    else:
+        return
+    wrong = [name for name in names if name in idle]
+    if wrong:
+        raise UserError(
+            f"`--tune {','.join(wrong)}` would change nothing: {reason}. "
+            "Leave it out of `--tune`."
+        )
 
 
 def fewest_epochs(names, recipe, task):

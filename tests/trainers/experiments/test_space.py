@@ -19,6 +19,14 @@ def test_a_grid_of_decay_factors_has_the_papers_first(count):
         assert gaps.max() < 2 * 5 / (count - 1)
 
 
+def test_a_search_starts_where_the_user_says():
+    recipe = Recipe(decay_factor=1.7)
+    given = {"decay_factor": 1.7}
+    point = space.defaults(["decay_factor"], recipe, given)
+    assert point == {"decay_factor": 1.7}
+    assert space.grid(point, 5)[0] == point
+
+
 def test_a_grid_of_several_fields_is_their_product():
     names = ["decay_factor", "unfreezing"]
     points = space.grid(space.defaults(names, Recipe()), 1000)
