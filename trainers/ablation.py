@@ -197,9 +197,15 @@ class _Ablation:
             method = cell.recipe.unfreezing
             needed = cell.task.fewest_epochs(method)
             if cell.recipe.epochs < needed:
+                file = self.experiment.scratch_recipe
+                named = (
+                    f"`--scratch-recipe {file}`: "
+                    if file and not row.pretrained
+                    else ""
+                )
                 return (
-                    f"not run: row `{row.name}`: unfreezing by {method!r} "
-                    f"takes {needed} epochs or more, and there are "
+                    f"not run: row `{row.name}`: {named}unfreezing by "
+                    f"{method!r} takes {needed} epochs or more, and there are "
                     f"{cell.recipe.epochs}"
                 )
         return ""

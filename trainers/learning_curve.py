@@ -143,7 +143,8 @@ class _LearningCurve:
         for method in self.methods:
             if method != _LINEAR:
                 # The smallest task has all that can be wrong with a setting.
-                self._check(method)
+                with experiment.named_mistakes(method == _FROM_SCRATCH):
+                    self._cell(method, self.sizes_of(method)[0], 0)
         self.cells = Cells(experiment.directory)
         self.results = Ledger(experiment.directory / "linear.jsonl")
 
@@ -154,14 +155,6 @@ class _LearningCurve:
         # Runs of earlier releases lack it.
         others = settings.get("scratch_sizes") or settings["sizes"]
         return _sizes("--scratch-sizes", others)
-
-    def _check(self, method):
-        try:
-            self._cell(method, self.sizes_of(method)[0], 0)
-        except UserError as error:
-            if method == _FROM_SCRATCH and self.experiment.scratch_recipe:
-                raise UserError(f"`--scratch-recipe`: {error}") from error
-            raise
 
     def sizes_of(self, method):
         """Returns the numbers of labels that a method is trained with."""

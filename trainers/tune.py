@@ -88,7 +88,7 @@ def main(argv):
     settings = experiment.settings
     if role == "worker":
         _check_same_flags(arguments, argv, settings)
-    from trainers.experiments import space, sweep
+    from trainers.experiments import chief, space, sweep
 
     names = sweep.fields_to_tune(settings)
     started = time.monotonic()
@@ -114,6 +114,9 @@ def main(argv):
     if role == "worker":
         experiment.check(**facts)
     else:
+        if role == "chief":
+            # Before there is a folder, which workers would wait in.
+            chief.check_place()
         experiment.open(**facts)
     # KerasTuner prints; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):

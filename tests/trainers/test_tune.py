@@ -102,6 +102,42 @@ def test_a_hyperband_that_promotes_nothing_is_refused(small_table, tmp_path):
     assert not run.exists()
 
 
+def test_a_chief_that_cannot_listen_leaves_no_folder(
+    small_table, tmp_path, monkeypatch
+):
+    for name, value in {
+        "KERASTUNER_TUNER_ID": "chief",
+        "KERASTUNER_ORACLE_IP": "127.0.0.1",
+        "KERASTUNER_ORACLE_PORT": "port",
+    }.items():
+        monkeypatch.setenv(name, value)
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="cannot listen at 127.0.0.1:port"):
+        tune.main(
+            [
+                *("--dataset", str(small_table), "--pretrained", "none"),
+                *("--preset", "tiny", "--output", str(run)),
+            ]
+        )
+    assert not run.exists()
+
+
+def test_too_few_epochs_for_the_order_are_told(small_table, tmp_path):
+    run = tmp_path / "run"
+    flags = ["--unfreezing", "chain-thaw", "--epochs", "3", "--tune", "epochs"]
+    with pytest.raises(UserError) as raised:
+        tune.main(
+            [
+                *("--dataset", str(small_table), "--pretrained", "none"),
+                *("--preset", "tiny", *flags, "--output", str(run)),
+            ]
+        )
+    assert str(raised.value) == (
+        "chain-thaw unfreezing takes 6 epochs or more, and there are 3. Give "
+        "more `--epochs`."
+    )
+
+
 def test_hyperbands_short_trials_are_not_drawn_beside_long_ones():
     trials = {
         str(number): {"values": {"ratio": 2.0 + number, "epochs": epochs}}

@@ -118,6 +118,11 @@ class Servicer(OracleServicer):
             raise
 
 
+def check_place():
+    """Raises `UserError` if a chief cannot listen where workers will ask."""
+    _listening(_place()).stop(grace=None).wait()
+
+
 def serve(oracle, watch, timeout):
     """Hands trials to workers until the search is over.
 
@@ -136,16 +141,32 @@ def serve(oracle, watch, timeout):
     Raises:
         RuntimeError: If a worker's call failed.
     """
-    place = ":".join(
+    place = _place()
+    servicer = Servicer(oracle)
+    server = _listening(place)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    server.start()
+    _log.info("waiting for workers at %s", place)
+    try:
+        return wait_for_workers(servicer, watch, timeout)
+    finally:
+        # The last answers may still be on their way.
+        server.stop(grace=5).wait()
+
+
+def _place():
+    return ":".join(
         os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT")
     )
-    servicer = Servicer(oracle)
+
+
+def _listening(place):
+    """Returns a server that has its place, and is still to be started."""
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=1),
         # Else two chiefs could listen at one place, and mix their trials.
         options=[("grpc.so_reuseport", 0)],
     )
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(place)
     except RuntimeError as error:
@@ -154,13 +175,7 @@ def serve(oracle, watch, timeout):
             "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT for it and all "
             "workers."
         ) from error
-    server.start()
-    _log.info("waiting for workers at %s", place)
-    try:
-        return wait_for_workers(servicer, watch, timeout)
-    finally:
-        # The last answers may still be on their way.
-        server.stop(grace=5).wait()
+    return server
 
 
 def wait_for_workers(servicer, watch, timeout, poll=_POLL_SECONDS):

@@ -1,6 +1,7 @@
 """What the commands of experiments share: flags, run folders, tasks."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
@@ -288,10 +289,29 @@ class Experiment:
         key = (seed, direction, from_scratch)
         if key not in self._tasks:
             recipe = self.recipe(from_scratch)
-            task = prepare_task(self.dataset(), recipe, settings)
+            with self.named_mistakes(from_scratch):
+                # Rows and trials have ways of unfreezing of their own.
+                task = prepare_task(
+                    self.dataset(), recipe, settings, check_unfreezing=False
+                )
             fitted = self.fitted(recipe, task, from_scratch)
             self._tasks[key] = task, fitted
         return self._tasks[key]
+
+    @contextlib.contextmanager
+    def named_mistakes(self, from_scratch):
+        """Names the file of what starts from scratch if it is at fault.
+
+        The mistakes themselves name flags, which are the method's.
+        """
+        try:
+            yield
+        except command_line.UserError as error:
+            if from_scratch and self.scratch_recipe:
+                raise command_line.UserError(
+                    f"`--scratch-recipe {self.scratch_recipe}`: {error}"
+                ) from error
+            raise
 
     def fitted(self, recipe, task, from_scratch=False):
         """Returns a recipe that suits a task's size and its model's."""

@@ -1,4 +1,5 @@
 import logging
+import socket
 import types
 from concurrent import futures
 
@@ -152,6 +153,8 @@ def test_a_place_where_another_chief_listens_is_told(tmp_path, monkeypatch):
     try:
         with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
             chief.serve(oracle, chief.Watch(tmp_path), 1)
+        with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
+            chief.check_place()
     finally:
         other.stop(0)
 
@@ -187,3 +190,13 @@ def test_a_chief_that_cannot_answer_ends_and_says_why(tmp_path, monkeypatch):
         assert isinstance(call.exception(), OSError)
     with pytest.raises(RuntimeError, match="no space left on device"):
         workers.wait()
+
+
+def test_a_place_that_was_checked_is_free(monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
+    chief.check_place()
+    chief.check_place()

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from trainers import ablation, learning_curve, tune
+from trainers import ablation, learning_curve, preparation, tune
 from trainers.command_line import UserError
 from trainers.experiments import paper_rows
 from trainers.experiments.command import Experiment
+from trainers.task_text import task_tokenizer
 
 # KerasTuner names threads in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -166,6 +167,51 @@ def test_rows_that_need_more_epochs_are_said_to_be_left_out(
             ]
         )
     assert not (tmp_path / "b").exists()
+
+
+def test_a_row_needs_the_epochs_of_its_own_order(
+    small_table, tiny, tmp_path, fast_stages
+):
+    """The full method's would be too few; all rows here are others."""
+    trained = fast_stages()
+    file = tmp_path / "scratch.json"
+    file.write_text('{"unfreezing": "chain-thaw", "epochs": 2}')
+    run = tmp_path / "run"
+    ablation.main(
+        [
+            *("--dataset", str(small_table), *tiny, "--epochs", "2"),
+            *("--scratch-recipe", str(file), "--seeds", "1"),
+            *("--rows", "full,from-scratch", "--output", str(run)),
+        ]
+    )
+    assert [recipe.unfreezing for recipe, _ in trained] == ["full"]
+    rows = {row["row"]: row for row in _rows(run / "ablation.csv")}
+    assert f"--scratch-recipe {file}" in rows["from-scratch"]["errors"]
+
+
+def test_a_mistake_in_a_file_of_an_ablation_names_it(
+    small_table, tiny, tmp_path
+):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"vocabulary_size": 16}')
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(UserError, match=rf"`--scratch-recipe {file}`: `--voc"),
+    ):
+        patch.setattr(preparation, "task_tokenizer", _no_room_for_new_weights)
+        ablation.main(
+            [
+                *("--dataset", str(small_table), *tiny),
+                *("--scratch-recipe", str(file), "--rows", "from-scratch"),
+                *("--output", str(tmp_path / "run")),
+            ]
+        )
+
+
+def _no_room_for_new_weights(texts, language_model, *arguments):
+    if language_model is None:
+        raise ValueError("no room")
+    return task_tokenizer(texts, language_model, *arguments)
 
 
 def test_a_baseline_that_would_look_at_more_labels_is_refused(
