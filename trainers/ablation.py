@@ -12,14 +12,16 @@ import numpy as np
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
-    VALIDATION_NOTE,
     Experiment,
     add_scratch_flags,
     experiment_parser,
-    notes_of_tasks,
     parse,
-    scratch_note,
     with_language_model_pinned,
+)
+from trainers.experiments.notes import (
+    VALIDATION_NOTE,
+    notes_of_tasks,
+    scratch_note,
 )
 from trainers.experiments.paper_rows import ROWS
 

@@ -22,12 +22,14 @@ import time
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
-    VALIDATION_NOTE,
     Experiment,
     experiment_parser,
-    notes_of_tasks,
     parse,
     with_language_model_pinned,
+)
+from trainers.experiments.notes import (
+    VALIDATION_NOTE,
+    notes_of_tasks,
 )
 
 _NAME = "trainers.tune"

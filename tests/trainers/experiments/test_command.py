@@ -8,8 +8,8 @@ import pytest
 
 from trainers import ablation, hardware
 from trainers.command_line import UserError
-from trainers.experiments.command import (
-    Experiment,
+from trainers.experiments.command import Experiment
+from trainers.experiments.notes import (
     notes_of_tasks,
     scratch_note,
     task_notes,
