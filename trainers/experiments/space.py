@@ -38,12 +38,12 @@ class Interval:
         kind = int if self.whole else rounded
         return sorted({kind(value) for value in values})
 
-    def position(self, value, origin):
-        """Returns how far a value is from another, the whole being 1."""
-        ends = np.array([self.low, self.high, value, origin], "float64")
+    def positions(self, values):
+        """Returns how far values are from the lowest, the whole being 1."""
+        ends = np.array([self.low, self.high, *values], "float64")
         if self.sampling == "log":
             ends = np.log(ends)
-        return float((ends[2] - ends[3]) / (ends[1] - ends[0]))
+        return (ends[2:] - ends[0]) / (ends[1] - ends[0])
 
 
 TUNABLE = {
@@ -178,19 +178,33 @@ def farthest_first(points, others, count):
         count: Int, points to return at most.
     """
     points, others = list(points), list(others)
-    while others and len(points) < count:
-        nearest = [
-            min(_distance(each, point) for point in points) for each in others
-        ]
-        points.append(others.pop(int(np.argmax(nearest))))
-    return points
+    if not others:
+        return points
+    places = _places([*points, *others])
+    chosen = list(range(len(points)))
+    nearest = np.full(len(places), np.inf)
+    for one in chosen:
+        nearest = np.minimum(nearest, _distances(places, one))
+    while len(chosen) < min(count, len(places)):
+        # What is chosen has a distance of 0, and comes last.
+        nearest[chosen] = -1
+        chosen.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, _distances(places, chosen[-1]))
+    return [[*points, *others][index] for index in chosen]
 
 
-def _distance(one, other):
-    """Sum over the fields, each from end to end of length 1."""
-    return sum(
-        abs(TUNABLE[name].position(one[name], other[name]))
-        if isinstance(TUNABLE[name], Interval)
-        else float(one[name] != other[name])
-        for name in one
-    )
+def _places(points):
+    """Float array `(points, columns)`: every field from end to end is 1."""
+    columns = []
+    for name in points[0]:
+        field, values = TUNABLE[name], [point[name] for point in points]
+        if isinstance(field, Interval):
+            columns.append(field.positions(values))
+        else:
+            # Two choices differ in two columns, or in none.
+            columns += [0.5 * (np.array(values) == choice) for choice in field]
+    return np.stack(columns, axis=1)
+
+
+def _distances(places, index):
+    return np.abs(places - places[index]).sum(axis=1)
