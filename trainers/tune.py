@@ -113,17 +113,18 @@ def main(argv):
         sweep.check_stage_two(names, recipe, settings)
         sweep.check_trials(settings, oracle)
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
+    server = None
     if role == "worker":
         experiment.check(**facts)
     else:
+        # Listens before there is a folder, which is what workers wait for.
         if role == "chief":
-            # Before there is a folder, which workers would wait in.
-            chief.check_place()
+            server = chief.listen()
         experiment.open(**facts)
     # KerasTuner prints; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
         tuner = _tuner(experiment, oracle, tasks, point, fields)
-        dead = _search(tuner, experiment, role)
+        dead = _search(tuner, experiment, role, server)
     if role == "worker":
         return {
             "run_dir": str(experiment.directory),
@@ -241,7 +242,7 @@ def _check_same_flags(arguments, argv, settings):
             )
 
 
-def _search(tuner, experiment, role):
+def _search(tuner, experiment, role, server):
     """Runs the search, or a part of it; returns the workers that died."""
     import keras_tuner
 
@@ -252,7 +253,9 @@ def _search(tuner, experiment, role):
         if role == "chief":
             # Runs of earlier releases lack the setting.
             timeout = experiment.settings.get("worker_timeout", _WORKER_TIMEOUT)
-            return chief.serve(tuner.oracle, chief.Watch(signs), timeout)
+            return chief.serve(
+                server, tuner.oracle, chief.Watch(signs), timeout
+            )
         with contextlib.ExitStack() as stack:
             if role == "worker":
                 worker = os.environ["KERASTUNER_TUNER_ID"]

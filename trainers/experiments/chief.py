@@ -118,50 +118,15 @@ class Servicer(OracleServicer):
             raise
 
 
-def check_place():
-    """Raises `UserError` if a chief cannot listen where workers will ask."""
-    _listening(_place()).stop(grace=None).wait()
-
-
-def serve(oracle, watch, timeout):
-    """Hands trials to workers until the search is over.
-
-    In place of KerasTuner's own function, which waits for ever for a worker
-    that has died. The trial of one that is silent for too long is given to
-    another; where there is none, the search ends without it.
-
-    Args:
-        oracle: KerasTuner `Oracle`.
-        watch: `Watch`.
-        timeout: Seconds of silence after which a worker counts as dead.
-
-    Returns:
-        List of the workers that died, if the search ended without them.
+def listen():
+    """Returns a server that has its place, for `serve`.
 
     Raises:
-        RuntimeError: If a worker's call failed.
+        UserError: If there is no listening there.
     """
-    place = _place()
-    servicer = Servicer(oracle)
-    server = _listening(place)
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    server.start()
-    _log.info("waiting for workers at %s", place)
-    try:
-        return wait_for_workers(servicer, watch, timeout)
-    finally:
-        # The last answers may still be on their way.
-        server.stop(grace=5).wait()
-
-
-def _place():
-    return ":".join(
+    place = ":".join(
         os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT")
     )
-
-
-def _listening(place):
-    """Returns a server that has its place, and is still to be started."""
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=1),
         # Else two chiefs could listen at one place, and mix their trials.
@@ -175,7 +140,37 @@ def _listening(place):
             "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT for it and all "
             "workers."
         ) from error
+    _log.info("waiting for workers at %s", place)
     return server
+
+
+def serve(server, oracle, watch, timeout):
+    """Hands trials to workers until the search is over.
+
+    In place of KerasTuner's own function, which waits for ever for a worker
+    that has died. The trial of one that is silent for too long is given to
+    another; where there is none, the search ends without it.
+
+    Args:
+        server: What `listen` returned.
+        oracle: KerasTuner `Oracle`.
+        watch: `Watch`.
+        timeout: Seconds of silence after which a worker counts as dead.
+
+    Returns:
+        List of the workers that died, if the search ended without them.
+
+    Raises:
+        RuntimeError: If a worker's call failed.
+    """
+    servicer = Servicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    server.start()
+    try:
+        return wait_for_workers(servicer, watch, timeout)
+    finally:
+        # The last answers may still be on their way.
+        server.stop(grace=5).wait()
 
 
 def wait_for_workers(servicer, watch, timeout, poll=_POLL_SECONDS):

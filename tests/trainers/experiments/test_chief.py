@@ -1,5 +1,4 @@
 import logging
-import socket
 import types
 from concurrent import futures
 
@@ -143,18 +142,15 @@ def test_a_live_process_shows_signs_and_an_ended_one_does_not(tmp_path):
     assert watch.silence("never") == pytest.approx(0, abs=0.05)
 
 
-def test_a_place_where_another_chief_listens_is_told(tmp_path, monkeypatch):
+def test_a_place_where_another_chief_listens_is_told(monkeypatch):
     other = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-    oracle = _Workers(tmp_path, monkeypatch).oracle
     try:
         with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
-            chief.serve(oracle, chief.Watch(tmp_path), 1)
-        with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
-            chief.check_place()
+            chief.listen()
     finally:
         other.stop(0)
 
@@ -190,13 +186,3 @@ def test_a_chief_that_cannot_answer_ends_and_says_why(tmp_path, monkeypatch):
         assert isinstance(call.exception(), OSError)
     with pytest.raises(RuntimeError, match="no space left on device"):
         workers.wait()
-
-
-def test_a_place_that_was_checked_is_free(monkeypatch):
-    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", port)
-    chief.check_place()
-    chief.check_place()

@@ -197,12 +197,14 @@ def test_a_bayesian_search_tries_no_order_of_unfreezing_twice(tmp_path):
 
 
 def test_a_bayesian_search_stays_within_the_interval(tmp_path):
-    point = {"epochs": 12}
+    point = {"epochs": 12, "decay_factor": 2.6}
     oracle = _bayesian(point, 6, tmp_path)
-    # The more the better: it goes for the upper end.
-    tried = _values_tried(oracle, point, lambda values: 20 / values["epochs"])
-    epochs = [values["epochs"] for values in tried]
-    assert max(epochs) == 50 and len(set(epochs)) == len(epochs) == 6
+    for end, expected in {0: (5, 1.0), 1: (50, 6.0)}.items():
+        hp = keras_tuner.HyperParameters()
+        space.declare(hp, point)
+        hp.values.update(oracle._vector_to_values([end, end]))
+        values = space.declare(hp, point)
+        assert (values["epochs"], values["decay_factor"]) == expected
 
 
 def test_running_trials_do_not_look_like_the_best(tmp_path):
