@@ -12,14 +12,16 @@ import numpy as np
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
-    VALIDATION_NOTE,
     Experiment,
     add_scratch_flags,
     experiment_parser,
     parse,
-    scratch_note,
-    task_notes,
     with_language_model_pinned,
+)
+from trainers.experiments.notes import (
+    VALIDATION_NOTE,
+    notes_of_tasks,
+    scratch_note,
 )
 from trainers.experiments.paper_rows import ROWS
 
@@ -51,7 +53,7 @@ def parse_arguments(argv):
         help="rows to train",
     )
     add_scratch_flags(parser)
-    return parse(parser, argv, _EXTENDABLE)
+    return parse(parser, argv, _EXTENDABLE, compares=True)
 
 
 def main(argv):
@@ -89,8 +91,6 @@ class _Ablation:
 
     Attributes:
         wanted: Rows to train.
-        rows: Rows of the table: those that an earlier process was asked for
-            as well.
 
     Raises:
         UserError: If a setting does not fit, or no row can be trained.
@@ -102,9 +102,6 @@ class _Ablation:
         self.experiment = experiment
         settings = experiment.settings
         asked = _rows(settings["rows"])
-        names = [settings["rows"], experiment.stored.get("rows", "")]
-        self.rows = _rows(",".join(names))
-        settings["rows"] = ",".join(row.name for row in self.rows)
         if settings["pretrained"] == ["none"]:
             raise UserError(
                 "`--pretrained none`: most rows compare ways of fine-tuning a "
@@ -198,30 +195,33 @@ class _Ablation:
 
     def _too_few_epochs(self, row):
         """Says why a row cannot be trained in its epochs; `""` if it can."""
-        from ulmfit_tf import training
-
         for cell in self.cells_of(row, 0):
-            try:
-                training.unfreezing_stages(
-                    cell.recipe.unfreezing,
-                    cell.task.architecture.num_layers + 2,
-                    cell.recipe.epochs,
+            method = cell.recipe.unfreezing
+            needed = cell.task.fewest_epochs(method)
+            if cell.recipe.epochs < needed:
+                file = self.experiment.scratch_recipe
+                named = (
+                    f"`--scratch-recipe {file}`: "
+                    if file and not row.pretrained
+                    else ""
                 )
-            except ValueError as error:
-                return f"not run: row `{row.name}`: {error}"
+                return (
+                    f"not run: row `{row.name}`: {named}unfreezing by "
+                    f"{method!r} takes {needed} epochs or more, and there are "
+                    f"{cell.recipe.epochs}"
+                )
         return ""
 
     def write(self):
         """Writes the table of what there is; returns the figures.
 
-        With the rows and seeds that other processes were asked for since.
+        With the rows and seeds that other processes were asked for.
         """
         from trainers.experiments import tables
 
         experiment = self.experiment
         asked = experiment.asked_for()
-        self.rows = _rows(asked["rows"])
-        seeds = range(max(asked["seeds"], experiment.settings["seeds"]))
+        seeds = range(asked["seeds"])
         dataset = experiment.settings["dataset"]
         table = [
             {
@@ -232,7 +232,7 @@ class _Ablation:
                 **tables.summary(self.errors(row, seeds)),
                 **({"errors": self.reason(row)} if self.reason(row) else {}),
             }
-            for row in self.rows
+            for row in _rows(asked["rows"])
         ]
         validation_texts = experiment.task(0)[0].validation_texts
         tables.write_table(
@@ -251,7 +251,7 @@ class _Ablation:
                 *_NOTES[1:],
                 VALIDATION_NOTE,
                 scratch_note(experiment),
-                *task_notes(experiment),
+                *notes_of_tasks(experiment, seeds),
             ],
         )
         return {

@@ -6,10 +6,7 @@ How many texts each cell is measured on is `--validation-fraction` of them.
 """
 
 import dataclasses
-import hashlib
 import logging
-
-import numpy as np
 
 from trainers import command_line
 from trainers.command_line import UserError
@@ -18,6 +15,8 @@ from trainers.experiments.command import (
     add_scratch_flags,
     experiment_parser,
     parse,
+)
+from trainers.experiments.notes import (
     scratch_note,
     task_notes,
 )
@@ -33,8 +32,6 @@ METHODS = {
     _FROM_SCRATCH: "from scratch",
     _LINEAR: "TF-IDF + linear SVM",
 }
-# Every run is measured on the same texts; seeds vary the rest.
-_SPLIT_SEED = 0
 
 
 def parse_arguments(argv):
@@ -64,7 +61,7 @@ def parse_arguments(argv):
         help="texts without a label that are used at most, drawn by the seed",
     )
     add_scratch_flags(parser)
-    return parse(parser, argv, _EXTENDABLE)
+    return parse(parser, argv, _EXTENDABLE, compares=True)
 
 
 def main(argv):
@@ -72,7 +69,7 @@ def main(argv):
     arguments = parse_arguments(argv)
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     curve = _LearningCurve(experiment)
-    experiment.open(data=curve.fingerprint, recipe=curve.recipe_facts)
+    experiment.open(data=curve.data.fingerprint, recipe=curve.recipe_facts)
     from trainers.experiments.sharing import shared_out
 
     jobs = {
@@ -106,23 +103,16 @@ class _LearningCurve:
 
     def __init__(self, experiment):
         from trainers.experiments.cells import Cells
+        from trainers.experiments.label_subsets import LabelSubsets
         from trainers.experiments.ledger import Ledger
 
         self.experiment = experiment
         settings = experiment.settings
         self.sizes = _sizes("--sizes", settings["sizes"])
-        # Runs of earlier releases lack it.
-        others = settings.get("scratch_sizes")
-        self.scratch_sizes = (
-            _sizes("--scratch-sizes", others) if others else self.sizes
-        )
-        if experiment.stored:
-            # Those that were asked for before stay.
+        if experiment.stored and settings.get("scratch_sizes"):
+            # Without the flag they were those of `--sizes`, which stay.
             before = experiment.stored.get("scratch_sizes")
-            before = _sizes("--scratch-sizes", before) if before else self.sizes
-            self.scratch_sizes = sorted({*self.scratch_sizes, *before})
-        if self.scratch_sizes != self.sizes:
-            settings["scratch_sizes"] = ",".join(map(str, self.scratch_sizes))
+            settings["scratch_sizes"] += f",{before or settings['sizes']}"
         self.methods = _methods(settings["methods"])
         limit = settings["unlabelled_limit"]
         if limit is not None and limit < 0:
@@ -131,7 +121,6 @@ class _LearningCurve:
             )
         self.limit = limit
         self._measured = {}
-        recipe = self._recipe("supervised")
         if any(
             self._recipe(method).early_stopping
             for method in self.methods
@@ -141,27 +130,30 @@ class _LearningCurve:
                 "`--early-stopping` looks at labels beyond those that a "
                 "learning curve counts. Leave it out."
             )
-        split = experiment.dataset().split_validation(
-            recipe.validation_fraction, _SPLIT_SEED
+        self.data = LabelSubsets(
+            experiment.dataset(),
+            self._recipe("supervised").validation_fraction,
+            self.sizes[-1],
+            limit,
         )
-        self.pool, self.validation_texts, self.validation_labels = split
         for size in (*self.sizes, *self.scratch_sizes):
             # Raises for a number that the data do not have.
-            self.pool.limit_labels(size, 0)
+            self.data.pool.limit_labels(size, 0)
         for method in self.methods:
             if method != _LINEAR:
                 # The smallest task has all that can be wrong with a setting.
-                self._check(method)
+                with experiment.named_mistakes(method == _FROM_SCRATCH):
+                    self._cell(method, self.sizes_of(method)[0], 0)
         self.cells = Cells(experiment.directory)
         self.results = Ledger(experiment.directory / "linear.jsonl")
 
-    def _check(self, method):
-        try:
-            self._cell(method, self.sizes_of(method)[0], 0)
-        except UserError as error:
-            if method == _FROM_SCRATCH and self.experiment.scratch_recipe:
-                raise UserError(f"`--scratch-recipe`: {error}") from error
-            raise
+    @property
+    def scratch_sizes(self):
+        """Sizes from scratch, with what other processes were asked for."""
+        settings = self.experiment.settings
+        # Runs of earlier releases lack it.
+        others = settings.get("scratch_sizes") or settings["sizes"]
+        return _sizes("--scratch-sizes", others)
 
     def sizes_of(self, method):
         """Returns the numbers of labels that a method is trained with."""
@@ -170,20 +162,6 @@ class _LearningCurve:
             if method in (_FROM_SCRATCH, _LINEAR)
             else self.sizes
         )
-
-    @property
-    def fingerprint(self):
-        """Str that differs if the texts or labels do."""
-        digest = hashlib.sha256()
-        for texts, labels in (
-            (self.pool.train_texts, self.pool.train_labels),
-            (self.validation_texts, self.validation_labels),
-            (self.pool.unlabelled_texts, np.zeros(0)),
-        ):
-            for text in texts:
-                digest.update(text.encode(errors="replace") + b"\0")
-            digest.update(np.asarray(labels, "int32").tobytes())
-        return digest.hexdigest()
 
     @property
     def errors(self):
@@ -209,9 +187,9 @@ class _LearningCurve:
         from trainers.experiments.linear import linear_probabilities
         from trainers.experiments.validation import validation_error
 
-        dataset = self._labelled(size, seed)
+        dataset = self.data.labelled(size, seed)
         texts, labels = dataset.train_texts, dataset.train_labels
-        validation = self.validation_texts, self.validation_labels
+        validation = self.data.validation_texts, self.data.validation_labels
         key = digest(texts, labels, *validation)
         record = self.results.find(key)
         if record is None:
@@ -222,25 +200,6 @@ class _LearningCurve:
             record = {"key": key, "validation_error": error}
             self.results.append(record)
         return record
-
-    def _labelled(self, size, seed):
-        """The data set with `size` labels; smaller sets lie within larger.
-
-        So, with a limit on the texts without a label, all sizes have the same
-        texts, and share a language model.
-        """
-        if size > self.sizes[-1]:
-            # Of a method that reads no text without a label.
-            return self.pool.limit_labels(size, seed)
-        largest = self.pool.limit_labels(self.sizes[-1], seed)
-        unlabelled = largest.unlabelled_texts
-        if self.limit is not None and self.limit < len(unlabelled):
-            chosen = np.random.default_rng(seed).choice(
-                len(unlabelled), self.limit, replace=False
-            )
-            unlabelled = [unlabelled[i] for i in np.sort(chosen)]
-        largest = dataclasses.replace(largest, unlabelled_texts=unlabelled)
-        return largest.limit_labels(size, seed)
 
     @property
     def recipe_facts(self):
@@ -257,15 +216,15 @@ class _LearningCurve:
         from trainers.experiments.cells import Cell
         from trainers.preparation import prepare_split_task
 
-        dataset = self._labelled(size, seed)
+        dataset = self.data.labelled(size, seed)
         if method != "semi-supervised":
             dataset = dataclasses.replace(dataset, unlabelled_texts=[])
         from_scratch = method == _FROM_SCRATCH
         recipe = self._recipe(method)
         task = prepare_split_task(
             dataset,
-            self.validation_texts,
-            self.validation_labels,
+            self.data.validation_texts,
+            self.data.validation_labels,
             recipe,
             self.experiment.namespace(seed, from_scratch=from_scratch),
         )
@@ -369,8 +328,13 @@ class _LearningCurve:
         ]
 
     def _notes(self):
-        unlabelled = len(self.pool.unlabelled_texts)
-        total = len(self.pool.train_texts) + unlabelled
+        from trainers.preparation import note_of_repeated
+
+        validated = len(self.data.validation_texts)
+        repeated = note_of_repeated(self.data.validation_texts, self.data.pool)
+        notes = (*self.data.pool.notes, *([repeated] if repeated else ()))
+        unlabelled = len(self.data.pool.unlabelled_texts)
+        total = len(self.data.pool.train_texts) + unlabelled
         limit = (
             ""
             if self.limit is None
@@ -379,14 +343,14 @@ class _LearningCurve:
             "seed"
         )
         return [
-            f"Errors in %, on the same {len(self.validation_texts):,} texts "
-            "throughout, which stages two and three never see. There are "
+            f"Errors in %, on the same {validated:,} texts throughout, "
+            "which stages two and three never see. There are "
             f"{total:,} texts to fine-tune the language model on{limit}. From "
             "scratch: no pretraining and no fine-tuning of a language model. "
             "Labels that one method matches in another's are interpolated "
             "over the logarithm of their number.",
             scratch_note(self.experiment),
-            *task_notes(self.experiment),
+            *task_notes(self.experiment, [notes]),
         ]
 
 

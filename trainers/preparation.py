@@ -54,14 +54,20 @@ class Task:
             (self.train, self.validation), len(self.tokenizer.vocabulary)
         )
 
+    def fewest_epochs(self, method):
+        """Returns the epochs that a way of unfreezing takes at least."""
+        return _fewest_epochs(method, self.architecture)
 
-def prepare_task(dataset, recipe, settings):
+
+def prepare_task(dataset, recipe, settings, check_unfreezing=True):
     """Splits and tokenizes a data set, and loads what to start from.
 
     Args:
         dataset: `TextDataset`.
         recipe: `Recipe`.
         settings: Namespace of the command line's other settings.
+        check_unfreezing: Bool, whether the recipe must have the epochs that
+            its way of unfreezing takes; not where others will be trained.
 
     Returns:
         A `Task`.
@@ -70,7 +76,7 @@ def prepare_task(dataset, recipe, settings):
         UserError: If a setting or a pretrained model does not fit.
         DataError: If the data cannot be used.
     """
-    start = _starting_point(recipe, settings)
+    start = _starting_point(recipe, settings, check_unfreezing)
     split = dataset.split_validation(recipe.validation_fraction, settings.seed)
     return _tokenized(*split, recipe, settings, *start)
 
@@ -107,7 +113,7 @@ def prepare_split_task(
     )
 
 
-def _starting_point(recipe, settings):
+def _starting_point(recipe, settings, check_unfreezing=True):
     directions = (
         ["forward", "backward"]
         if settings.bidirectional
@@ -115,7 +121,13 @@ def _starting_point(recipe, settings):
     )
     language_models = _load_language_models(settings.pretrained, directions)
     architecture = _architecture(language_models, settings)
-    _check_recipe(recipe, architecture)
+    if check_unfreezing:
+        _check_unfreezing(recipe, architecture)
+    if recipe.pooled_length % CHUNK_LENGTH:
+        raise UserError(
+            f"`--pooled-length` must be a multiple of {CHUNK_LENGTH}, the "
+            f"length of a chunk. Received: {recipe.pooled_length}."
+        )
     return directions, language_models, architecture
 
 
@@ -158,12 +170,8 @@ def _tokenized(
         f"{len(tokenizer.vocabulary):,}",
         100 * np.mean(corpus.token_ids == text.UNKNOWN_ID),
     )
-    repeated = data.repeated_texts(validation_texts, dataset.train_texts)
-    if repeated:
-        note = (
-            f"{repeated} of the {len(validation_texts)} validation texts are "
-            "training texts as well, and so easier than new ones."
-        )
+    note = note_of_repeated(validation_texts, dataset)
+    if note:
         _log.warning(note)
         dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note))
     return Task(
@@ -189,6 +197,17 @@ def _tokenized(
             validation_labels,
             *_test_split(dataset),
         ),
+    )
+
+
+def note_of_repeated(validation_texts, dataset):
+    """Says how many validation texts a model is trained on, `""` if none."""
+    count = data.repeated_texts(validation_texts, dataset.train_texts)
+    if not count:
+        return ""
+    return (
+        f"{count} of the {len(validation_texts)} validation texts are training "
+        "texts as well, and so easier than new ones."
     )
 
 
@@ -244,19 +263,19 @@ def _architecture(language_models, settings):
     return found[0].architecture
 
 
-def _check_recipe(recipe, architecture):
-    try:
-        # Groups: the embedding, each LSTM layer, the head.
-        training.unfreezing_stages(
-            recipe.unfreezing, architecture.num_layers + 2, recipe.epochs
-        )
-    except ValueError as error:
-        raise UserError(f"`--unfreezing`: {error}") from error
-    if recipe.pooled_length % CHUNK_LENGTH:
+def _check_unfreezing(recipe, architecture):
+    needed = _fewest_epochs(recipe.unfreezing, architecture)
+    if recipe.epochs < needed:
         raise UserError(
-            f"`--pooled-length` must be a multiple of {CHUNK_LENGTH}, the "
-            f"length of a chunk. Received: {recipe.pooled_length}."
+            f"`--unfreezing`: {recipe.epochs} epochs are too few for "
+            f"{recipe.unfreezing}. Train for {needed} epochs or more, or "
+            "choose another order."
         )
+
+
+def _fewest_epochs(method, architecture):
+    # Groups: the embedding, each LSTM layer, the head.
+    return training.fewest_epochs(method, architecture.num_layers + 2)
 
 
 def _part(corpus, start, stop):

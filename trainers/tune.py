@@ -22,12 +22,14 @@ import time
 from trainers import command_line
 from trainers.command_line import UserError
 from trainers.experiments.command import (
-    VALIDATION_NOTE,
     Experiment,
     experiment_parser,
     parse,
-    task_notes,
     with_language_model_pinned,
+)
+from trainers.experiments.notes import (
+    VALIDATION_NOTE,
+    notes_of_tasks,
 )
 
 _NAME = "trainers.tune"
@@ -88,8 +90,9 @@ def main(argv):
     settings = experiment.settings
     if role == "worker":
         _check_same_flags(arguments, argv, settings)
-    names = _fields(settings)
+    from trainers.experiments import chief, space, sweep
 
+    names = sweep.fields_to_tune(settings)
     started = time.monotonic()
 
     def tasks(seed):
@@ -97,23 +100,31 @@ def main(argv):
         return task, with_language_model_pinned(recipe)
 
     task, recipe = tasks(0)
-    from trainers.experiments import space
-
-    point = space.defaults(names, recipe)
-    _check_start(point)
-    _check_unfreezing(names, recipe, task)
+    fewest_epochs = sweep.fewest_epochs(names, recipe, task)
+    fields = space.searched(names, fewest_epochs)
+    point = space.defaults(names, recipe, experiment.overrides)
+    sweep.check_start(point)
     if experiment.is_new:
-        settings["points"] = space.grid(point, settings["max_trials"])
+        settings["points"] = space.grid(point, settings["max_trials"], fields)
     elif settings["oracle"] == "grid":
-        settings["points"] = _more_points(point, settings)
+        settings["points"] = _more_points(point, fields, settings)
+    oracle = _oracle(experiment, recipe, fewest_epochs)
+    if experiment.is_new:
+        sweep.check_stage_two(names, recipe, settings)
+        sweep.check_trials(settings, oracle)
     facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
+    server = None
     if role == "worker":
         experiment.check(**facts)
     else:
+        # Listens before there is a folder, which is what workers wait for.
+        if role == "chief":
+            server = chief.listen()
         experiment.open(**facts)
     # KerasTuner prints; standard output is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        dead = _search(_tuner(experiment, tasks, point), experiment, role)
+        tuner = _tuner(experiment, oracle, tasks, point, fields)
+        dead = _search(tuner, experiment, role, server)
     if role == "worker":
         return {
             "run_dir": str(experiment.directory),
@@ -133,12 +144,12 @@ def main(argv):
     return figures
 
 
-def _more_points(point, settings):
+def _more_points(point, fields, settings):
     """Returns a grid's points and those of a finer one, as many as that has."""
     from trainers.experiments import space
 
     points = settings["points"]
-    finer = space.grid(point, settings["max_trials"])
+    finer = space.grid(point, settings["max_trials"], fields)
     others = [each for each in finer if each not in points]
     return space.farthest_first(points, others, max(len(points), len(finer)))
 
@@ -180,103 +191,28 @@ def _wait_for_folder(arguments):
     return directory
 
 
-def _fields(settings):
-    from trainers.experiments.space import TUNABLE
+def _oracle(experiment, recipe, fewest_epochs):
+    from trainers.experiments import oracles
 
-    names = [name for name in settings["tune"].split(",") if name]
-    wrong = [name for name in names if name not in TUNABLE]
-    if wrong or not names or len(set(names)) < len(names):
-        raise UserError(
-            "`--tune` takes fields of the recipe, separated by commas, of: "
-            f"{', '.join(TUNABLE)}. Received: {settings['tune']}."
-        )
-    if settings["oracle"] == "hyperband" and "epochs" in names:
-        raise UserError(
-            "`--oracle hyperband` chooses the epochs itself; leave `epochs` "
-            "out of `--tune`, and give the longest training as `--epochs`."
-        )
-    return names
-
-
-def _check_start(point):
-    """Raises if a search on a logarithmic scale would start from 0."""
-    from trainers.experiments.space import TUNABLE
-
-    for name, value in point.items():
-        field = TUNABLE[name]
-        if getattr(field, "sampling", None) == "log" and value <= 0:
-            raise UserError(
-                f"`--tune {name}` searches from {field.low:g} to "
-                f"{field.high:g} on a logarithmic scale, which has no place "
-                f"for the recipe's {value:g}. Give another "
-                f"`--{name.replace('_', '-')}` to start from."
-            )
-
-
-def _check_unfreezing(names, recipe, task):
-    """Raises if a method to try takes more epochs than there are."""
-    from trainers.experiments.space import TUNABLE
-
-    fewest = recipe.epochs
-    if "epochs" in names:
-        fewest = min(fewest, TUNABLE["epochs"].low)
-    for method in _methods(names, recipe):
-        needed = _fewest_epochs(method, task)
-        if needed > fewest:
-            raise UserError(
-                f"`--tune` tries {method} unfreezing, which takes {needed} "
-                f"epochs or more, with {fewest}. "
-                + (
-                    "Tune `epochs` and `unfreezing` one after the other."
-                    if "epochs" in names
-                    else "Give more `--epochs`."
-                )
-            )
-
-
-def _methods(names, recipe):
-    """Returns the ways of unfreezing that a sweep may try."""
-    from ulmfit_tf.training.unfreezing import METHODS
-
-    return METHODS if "unfreezing" in names else [recipe.unfreezing]
-
-
-def _fewest_epochs(method, task):
-    from ulmfit_tf import training
-
-    # Groups: the embedding, each LSTM layer, the head.
-    num_groups = task.architecture.num_layers + 2
-    epochs = 1
-    while True:
-        try:
-            training.unfreezing_stages(method, num_groups, epochs)
-        except ValueError:
-            epochs += 1
-        else:
-            return epochs
-
-
-def _tuner(experiment, tasks, point):
-    from trainers.experiments.cells import Cells
-    from trainers.experiments.hypermodel import RecipeHyperModel, RecipeTuner
-    from trainers.experiments.ledger import Ledger
-    from trainers.experiments.oracles import new_oracle
-
-    settings, directory = experiment.settings, experiment.directory
-    task, recipe = tasks(0)
-    oracle = new_oracle(
+    settings = experiment.settings
+    return oracles.new_oracle(
         settings["oracle"],
         settings["max_trials"],
         seed=0,
         points=settings["points"],
         max_epochs=recipe.epochs,
-        min_epochs=max(
-            _fewest_epochs(method, task)
-            for method in _methods(settings["tune"].split(","), recipe)
-        ),
+        min_epochs=fewest_epochs,
     )
+
+
+def _tuner(experiment, oracle, tasks, point, fields):
+    from trainers.experiments.cells import Cells
+    from trainers.experiments.hypermodel import RecipeHyperModel, RecipeTuner
+    from trainers.experiments.ledger import Ledger
+
+    directory = experiment.directory
     hypermodel = RecipeHyperModel(
-        Cells(directory), tasks, experiment.options, point
+        Cells(directory), tasks, experiment.options, point, fields
     )
     return RecipeTuner(
         oracle,
@@ -306,7 +242,7 @@ def _check_same_flags(arguments, argv, settings):
             )
 
 
-def _search(tuner, experiment, role):
+def _search(tuner, experiment, role, server):
     """Runs the search, or a part of it; returns the workers that died."""
     import keras_tuner
 
@@ -317,7 +253,9 @@ def _search(tuner, experiment, role):
         if role == "chief":
             # Runs of earlier releases lack the setting.
             timeout = experiment.settings.get("worker_timeout", _WORKER_TIMEOUT)
-            return chief.serve(tuner.oracle, chief.Watch(signs), timeout)
+            return chief.serve(
+                server, tuner.oracle, chief.Watch(signs), timeout
+            )
         with contextlib.ExitStack() as stack:
             if role == "worker":
                 worker = os.environ["KERASTUNER_TUNER_ID"]
@@ -368,7 +306,7 @@ def _summarize(experiment, point, recipe):
             "Best first; what diverged with a seed or more comes last, and "
             "its mean is that of the other seeds. Settings: config.json.",
             VALIDATION_NOTE,
-            *task_notes(experiment),
+            *notes_of_tasks(experiment, experiment.seeds),
         ],
     )
     is_hyperband = settings["oracle"] == "hyperband"

@@ -222,7 +222,7 @@ def test_a_learning_curve(flags, scratch, tmp_path):
         pytest.param(
             ablation.main,
             ["--rows", "chain-thaw"],
-            "row `chain-thaw`: Unfreezing by 'chain-thaw'",
+            "row `chain-thaw`: unfreezing by 'chain-thaw'",
             id="row_too_few_epochs",
         ),
         pytest.param(

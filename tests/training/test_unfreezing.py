@@ -15,6 +15,7 @@ from ulmfit_tf.training import (
     GradualUnfreezing,
     Stage,
     TrainingState,
+    fewest_epochs,
     resumable_fit,
     unfreezing_stages,
 )
@@ -41,6 +42,7 @@ def test_stages_open_groups_as_the_method_says(method):
     "method, fewest", [("paper", 5), ("script", 3), ("chain-thaw", 6)]
 )
 def test_every_method_must_get_to_train_all_groups(method, fewest):
+    assert fewest_epochs(method, num_groups=5) == fewest
     stages = unfreezing_stages(method, num_groups=5, epochs=fewest)
     assert stages[-1] == Stage(1, (0, 1, 2, 3, 4))
     with pytest.raises(ValueError, match=f"Train for {fewest} epochs or more"):
@@ -49,6 +51,7 @@ def test_every_method_must_get_to_train_all_groups(method, fewest):
 
 @pytest.mark.parametrize("method", ["full", "last"])
 def test_the_others_need_an_epoch(method):
+    assert fewest_epochs(method, 5) == 1
     assert len(unfreezing_stages(method, 5, 1)) == 1
     with pytest.raises(ValueError, match="Received: epochs=0"):
         unfreezing_stages(method, 5, 0)

@@ -76,9 +76,12 @@ class Cell:
             *self._start,
         )
 
-    @functools.cached_property
+    @property
     def _start(self):
-        """What stages two and three both start with."""
+        """What stages two and three both start with.
+
+        Not cached as the keys are: every cell would keep a copy of the weights.
+        """
         weights = starting_weights(self.task, self.options.direction) or {}
         return (
             self.task.tokenizer.vocabulary.fingerprint(),

@@ -14,6 +14,7 @@ import grpc
 import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
+from keras_tuner.src.engine import oracle as oracle_locks
 
 from trainers.command_line import UserError
 
@@ -79,31 +80,58 @@ class Watch:
         return self.clock() - since
 
 
-def serve(oracle, watch, timeout):
-    """Hands trials to workers until the search is over.
+class Servicer(OracleServicer):
+    """Answers workers, and keeps what went wrong for the chief to tell.
 
-    In place of KerasTuner's own function, which waits for ever for a worker
-    that has died. The trial of one that is silent for too long is given to
-    another; where there is none, the search ends without it.
+    Attributes:
+        failure: `None`, or the exception that a worker's call has raised.
+    """
 
-    Args:
-        oracle: KerasTuner `Oracle`.
-        watch: `Watch`.
-        timeout: Seconds of silence after which a worker counts as dead.
+    def __init__(self, oracle):
+        super().__init__(oracle)
+        self.failure = None
 
-    Returns:
-        List of the workers that died, if the search ended without them.
+    def CreateTrial(self, request, context):
+        with self._kept():
+            return super().CreateTrial(request, context)
+
+    def UpdateTrial(self, request, context):
+        with self._kept():
+            return super().UpdateTrial(request, context)
+
+    def EndTrial(self, request, context):
+        with self._kept():
+            return super().EndTrial(request, context)
+
+    @contextlib.contextmanager
+    def _kept(self):
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            # KerasTuner holds its lock for ever after a call that raises,
+            # and the chief would wait for it.
+            held_by = oracle_locks.THREADS[self.oracle]
+            if held_by == threading.current_thread().name:
+                oracle_locks.THREADS[self.oracle] = None
+                oracle_locks.LOCKS[self.oracle].release()
+            raise
+
+
+def listen():
+    """Returns a server that has its place, for `serve`.
+
+    Raises:
+        UserError: If there is no listening there.
     """
     place = ":".join(
         os.environ[f"KERASTUNER_ORACLE_{name}"] for name in ("IP", "PORT")
     )
-    servicer = OracleServicer(oracle)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=1),
         # Else two chiefs could listen at one place, and mix their trials.
         options=[("grpc.so_reuseport", 0)],
     )
-    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
     try:
         server.add_insecure_port(place)
     except RuntimeError as error:
@@ -112,8 +140,32 @@ def serve(oracle, watch, timeout):
             "KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT for it and all "
             "workers."
         ) from error
-    server.start()
     _log.info("waiting for workers at %s", place)
+    return server
+
+
+def serve(server, oracle, watch, timeout):
+    """Hands trials to workers until the search is over.
+
+    In place of KerasTuner's own function, which waits for ever for a worker
+    that has died. The trial of one that is silent for too long is given to
+    another; where there is none, the search ends without it.
+
+    Args:
+        server: What `listen` returned.
+        oracle: KerasTuner `Oracle`.
+        watch: `Watch`.
+        timeout: Seconds of silence after which a worker counts as dead.
+
+    Returns:
+        List of the workers that died, if the search ended without them.
+
+    Raises:
+        RuntimeError: If a worker's call failed.
+    """
+    servicer = Servicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    server.start()
     try:
         return wait_for_workers(servicer, watch, timeout)
     finally:
@@ -124,11 +176,13 @@ def serve(oracle, watch, timeout):
 def wait_for_workers(servicer, watch, timeout, poll=_POLL_SECONDS):
     """Waits until no worker is left; see `serve`."""
     oracle, warned, dead, told = servicer.oracle, set(), [], None
-    began = False
     while True:
         time.sleep(poll)
+        if servicer.failure is not None:
+            raise RuntimeError(
+                f"The chief could not answer a worker: {servicer.failure!r}"
+            ) from servicer.failure
         running = _running(oracle)
-        began = began or bool(running)
         done = _completed(oracle)
         if (done, running) != told:
             told = done, running

@@ -1,6 +1,7 @@
 """What the commands of experiments share: flags, run folders, tasks."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
@@ -10,6 +11,7 @@ import pathlib
 import time
 
 from trainers import command_line
+from trainers.locks import locked
 from trainers.recipe_files import (
     add_recipe_flags,
     given_by_file,
@@ -62,7 +64,7 @@ def add_scratch_flags(parser):
     )
 
 
-def parse(parser, argv, extendable):
+def parse(parser, argv, extendable, compares=False):
     """Parses a command line.
 
     Args:
@@ -70,6 +72,7 @@ def parse(parser, argv, extendable):
         argv: List of str.
         extendable: Flags that may stand beside `--resume`, such as
             `"--seeds"`.
+        compares: Bool, see `check_task_flags`.
 
     Returns:
         Namespace of the settings; with `--resume` those of the run, but for
@@ -79,8 +82,7 @@ def parse(parser, argv, extendable):
     command_line.refuse_other_flags(parser, argv, extendable)
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
-    # Some of what is compared starts from scratch.
-    check_task_flags(parser, arguments, compares=True)
+    check_task_flags(parser, arguments, compares)
     if arguments.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {arguments.seeds}")
     return arguments
@@ -177,10 +179,13 @@ class Experiment:
             )
         else:
             self.check(**facts)
-            self.settings.update(kept)
-            command_line.write_json(
-                self.directory / "config.json", self.settings
-            )
+            # Another process may have added to them since they were read.
+            with locked(self.directory / "locks" / "config.json"):
+                together = _together(self.asked_for(), self.settings)
+                self.settings.update(together, **kept)
+                command_line.write_json(
+                    self.directory / "config.json", self.settings
+                )
 
     def check(self, **facts):
         """Raises `UserError` if a fact is not what it was at the start."""
@@ -236,11 +241,6 @@ class Experiment:
             self._options, seed=seed, direction=direction
         )
 
-    @functools.cached_property
-    def data_notes(self):
-        """Tuple of str, what a reader must know of the data."""
-        return self.dataset().notes
-
     def dataset(self):
         """Loads the data set, with the test split of seed 0 for every seed.
 
@@ -288,10 +288,29 @@ class Experiment:
         key = (seed, direction, from_scratch)
         if key not in self._tasks:
             recipe = self.recipe(from_scratch)
-            task = prepare_task(self.dataset(), recipe, settings)
+            with self.named_mistakes(from_scratch):
+                # Rows and trials have ways of unfreezing of their own.
+                task = prepare_task(
+                    self.dataset(), recipe, settings, check_unfreezing=False
+                )
             fitted = self.fitted(recipe, task, from_scratch)
             self._tasks[key] = task, fitted
         return self._tasks[key]
+
+    @contextlib.contextmanager
+    def named_mistakes(self, from_scratch):
+        """Names the file of what starts from scratch if it is at fault.
+
+        The mistakes themselves name flags, which are the method's.
+        """
+        try:
+            yield
+        except command_line.UserError as error:
+            if from_scratch and self.scratch_recipe:
+                raise command_line.UserError(
+                    f"`--scratch-recipe {self.scratch_recipe}`: {error}"
+                ) from error
+            raise
 
     def fitted(self, recipe, task, from_scratch=False):
         """Returns a recipe that suits a task's size and its model's."""
@@ -311,52 +330,19 @@ class Experiment:
         return fitted_to_model(recipe, given, task.architecture)
 
 
-def task_notes(experiment):
-    """Returns what a table says of how the task's answers are judged."""
-    from trainers.experiments.validation import THRESHOLDS_NOTE
+def _together(stored, own):
+    """Returns what grows in a run that several processes were started for.
 
-    notes = list(experiment.data_notes)
-    if experiment.settings["multi_label"]:
-        notes.append(THRESHOLDS_NOTE)
-    if experiment.recipe().early_stopping:
-        notes.append(_EARLY_STOPPING_NOTE)
-    return notes
-
-
-# Of experiments that split a data set anew with each seed.
-VALIDATION_NOTE = (
-    "The vocabulary and the language model of stage two have read the "
-    "validation texts, without their labels, as they have all other texts of "
-    "the task; stage three has not."
-)
-
-
-_EARLY_STOPPING_NOTE = (
-    "With `--early-stopping` the epoch of the lowest loss on these validation "
-    "texts is taken: their errors flatter."
-)
-
-
-def scratch_note(experiment):
-    """Returns what a table says of what starts from scratch."""
-    sizes = experiment.scratch_architecture
-    if sizes is None:
-        preset = experiment.settings["preset"]
-        described = f"the sizes of `--preset {preset}`"
-    else:
-        described = (
-            "the sizes of the pretrained model that it is compared with "
-            f"({sizes.num_layers} layers, {sizes.hidden_units} hidden and "
-            f"{sizes.embedding_units} embedding units)"
-        )
-    own = experiment.settings.get("scratch_overrides", {})
-    given = ", ".join(f"{name} {value}" for name, value in own.items())
-    return (
-        f"What starts without a pretrained model has {described}, and a recipe "
-        "of its own, FROM_SCRATCH in trainers/recipes.py"
-        f"{', with ' + given if given else ''}: what was set for the method "
-        "does not change it."
-    )
+    A process with fewer seeds or other rows than another takes nothing back.
+    """
+    together = {"seeds": max(stored["seeds"], own["seeds"])}
+    for name in ("rows", "scratch_sizes"):
+        # Learning curves have no rows, and runs of earlier releases no sizes.
+        lists = [each.get(name) for each in (stored, own)]
+        values = [value for each in lists if each for value in each.split(",")]
+        if values:
+            together[name] = ",".join(dict.fromkeys(values))
+    return together
 
 
 def _scratch_overrides(arguments, overrides):

@@ -29,21 +29,23 @@ class RecipeHyperModel(keras_tuner.HyperModel):
         cells: `Cells`.
         tasks: Callable from a seed to its `Task` and `Recipe`.
         options: Callable from a seed to its `RunOptions`.
-        point: Dict of the fields to tune, see `space.defaults`.
+        point: Dict of the values to start from, see `space.defaults`.
+        fields: Dict of the fields to tune, see `space.searched`.
     """
 
-    def __init__(self, cells, tasks, options, point):
+    def __init__(self, cells, tasks, options, point, fields):
         super().__init__()
         self.cells = cells
         self.tasks = tasks
         self.options = options
         self.point = point
+        self.fields = fields
         # KerasTuner's `build` has no argument for it.
         self.seed = 0
 
     def values(self, hp):
         """Returns the fields of the recipe that a trial sets."""
-        values = space.declare(hp, self.point)
+        values = space.declare(hp, self.point, self.fields)
         if "tuner/epochs" in hp.values:
             # Hyperband: every trial begins anew, because a slanted triangle
             # cannot be made longer afterwards.

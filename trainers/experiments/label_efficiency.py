@@ -7,6 +7,9 @@ import numpy as np
 
 from trainers.experiments.tables import ended
 
+# Points; means of the same errors in another order differ by less.
+_TIE = 1e-3
+
 
 @dataclasses.dataclass(frozen=True)
 class Equivalent:
@@ -42,15 +45,15 @@ def equivalent_labels(curve, error):
     """
     sizes = [size for size, _ in curve]
     reached = np.minimum.accumulate([each for _, each in curve])
-    if error > reached[0]:
+    if error > reached[0] + _TIE:
         return Equivalent(sizes[0], "fewer than")
-    if error < reached[-1]:
+    if error < reached[-1] - _TIE:
         return Equivalent(sizes[-1], "more than")
-    index = int(np.argmax(reached <= error))
+    index = int(np.argmax(reached <= error + _TIE))
     if index == 0:
         return Equivalent(sizes[0], "about")
     above, below = reached[index - 1], reached[index]
-    share = (above - error) / (above - below)
+    share = min(1.0, (above - error) / (above - below))
     low, high = math.log(sizes[index - 1]), math.log(sizes[index])
     return Equivalent(math.exp(low + share * (high - low)), "about")
 

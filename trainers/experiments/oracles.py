@@ -7,6 +7,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 
+from trainers.experiments.space import rounded
 from ulmfit_tf.whole_files import written_whole
 
 NAMES = ("random", "bayesian", "hyperband", "grid")
@@ -79,7 +80,24 @@ class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
         # Not the generator's state but the trial decides what is drawn, so
         # that a search that was resumed draws the same.
         self._random_state = np.random.RandomState(self.seed + len(self.trials))
-        return super().populate_space(trial_id)
+        response = super().populate_space(trial_id)
+        if self._was_tried(response["values"]):
+            # The process takes the same end of an interval again and again.
+            return self._random_populate_space()
+        return response
+
+    def _was_tried(self, values):
+        """Whether a trial has the same values, as a recipe has them."""
+        if values is None:
+            return False
+        return _as_in_recipes(values) in [
+            _as_in_recipes(trial.hyperparameters.values)
+            for trial in self.trials.values()
+        ]
+
+    def _vector_to_values(self, vector):
+        # Of 1 KerasTuner makes a whole number above the highest.
+        return super()._vector_to_values(np.minimum(vector, 1 - 1e-9))
 
     def _vectorize_trials(self):
         # KerasTuner guesses what running trials will come to before it fits
@@ -97,14 +115,48 @@ class _Bayesian(_Resumable, oracles.BayesianOptimizationOracle):
 
 
 class _Hyperband(_Resumable, oracles.HyperbandOracle):
+    """Tries only brackets that come to an end within `max_trials`.
+
+    A bracket's first round has its shortest trials: a search that stopped in
+    it would have nothing but those. The last bracket has long trials alone.
+    """
+
     def __init__(self, *, max_trials, min_epochs, **kwargs):
         super().__init__(factor=_REDUCTION, **kwargs)
         self.max_trials = max_trials
         self.min_epochs = min_epochs
         # Which brackets there are depends on `min_epochs`.
-        self._current_bracket = self._get_num_brackets() - 1
+        self._current_bracket = self._largest_bracket(max_trials)
         self._brackets = []
         self._start_new_bracket()
+
+    @property
+    def fewest_trials(self):
+        """Int, trials of the smallest search that promotes any."""
+        is_halving = self._get_num_brackets() > 1
+        return self._bracket_size(1) if is_halving else 1
+
+    def _increment_bracket_num(self):
+        promised = sum(
+            self._bracket_size(bracket["bracket_num"])
+            - sum(map(len, bracket["rounds"]))
+            for bracket in self._brackets
+        )
+        left = self.max_trials - len(self.trials) - promised
+        super()._increment_bracket_num()
+        self._current_bracket = min(
+            self._current_bracket, self._largest_bracket(left)
+        )
+
+    def _largest_bracket(self, trials):
+        number = self._get_num_brackets() - 1
+        while number > 0 and self._bracket_size(number) > trials:
+            number -= 1
+        return number
+
+    def _bracket_size(self, number):
+        rounds = range(self._get_num_rounds(number))
+        return sum(self._get_size(number, each) for each in rounds)
 
 
 class _Grid(_Resumable, keras_tuner.Oracle):
@@ -138,12 +190,25 @@ def new_oracle(name, max_trials, seed, points, max_epochs, min_epochs):
         "seed": seed + 1,
     }
     if name == "random":
-        return _Random(**common)
-    if name == "bayesian":
-        return _Bayesian(**common)
-    if name == "grid":
-        return _Grid(points=points, **common)
-    return _Hyperband(max_epochs=max_epochs, min_epochs=min_epochs, **common)
+        oracle = _Random(**common)
+    elif name == "bayesian":
+        oracle = _Bayesian(**common)
+    elif name == "grid":
+        oracle = _Grid(points=points, **common)
+    else:
+        oracle = _Hyperband(
+            max_epochs=max_epochs, min_epochs=min_epochs, **common
+        )
+    # What it prints of a trial's end fails where another process began it.
+    oracle.verbose = 0
+    return oracle
+
+
+def _as_in_recipes(values):
+    return {
+        name: rounded(value) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
 def _write(path, content):

@@ -5,7 +5,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter, ScalarFormatter
 
 from trainers.experiments.tables import DIVERGED, ended
 from ulmfit_tf.whole_files import written_whole
@@ -24,6 +24,22 @@ _STYLE: Any = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+
+
+class _PlainNumbers(LogFormatter):
+    """Numbers as readers write them, 0.003, rather than powers of ten.
+
+    Matplotlib's own would show its formulas' source: titles hold the names
+    of files, so that dollar signs are no formulas here.
+    """
+
+    def __init__(self):
+        # Up to two decades have labels between the powers of ten.
+        super().__init__(labelOnlyBase=False, minor_thresholds=(2, 0.4))
+
+    def __call__(self, x, pos=None):
+        # What is too close to its neighbour has no label.
+        return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def sweep(path, title, name, trials, marked=None, joined=True, is_log=False):
@@ -61,7 +77,7 @@ def sweep(path, title, name, trials, marked=None, joined=True, is_log=False):
         axes.plot(
             [value for value, _ in trials],
             [np.mean(errors) for _, errors in trials],
-            "-" if joined and numeric else "",
+            linestyle="-" if joined and numeric else "none",
             marker="_",
             markersize=14,
             color=_COLORS[1],
@@ -86,6 +102,8 @@ def sweep(path, title, name, trials, marked=None, joined=True, is_log=False):
             )
         if is_log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(_PlainNumbers())
+            axes.xaxis.set_minor_formatter(_PlainNumbers())
         axes.set_title(title)
         axes.set_xlabel(name.replace("_", " "))
         axes.set_ylabel("validation error, %")

@@ -31,16 +31,19 @@ class Interval:
         """Returns `count` values over the interval, one of them `default`."""
         space = np.geomspace if self.sampling == "log" else np.linspace
         values = space(self.low, self.high, count)
-        values[np.argmin(np.abs(values - default))] = default
+        # The ends stay, so that there are values on both sides of it.
+        lies_within = count > 2 and self.low < default < self.high
+        movable = values[1:-1] if lies_within else values
+        movable[np.argmin(np.abs(movable - default))] = default
         kind = int if self.whole else rounded
         return sorted({kind(value) for value in values})
 
-    def position(self, value, origin):
-        """Returns how far a value is from another, the whole being 1."""
-        ends = np.array([self.low, self.high, value, origin], "float64")
+    def positions(self, values):
+        """Returns how far values are from the lowest, the whole being 1."""
+        ends = np.array([self.low, self.high, *values], "float64")
         if self.sampling == "log":
             ends = np.log(ends)
-        return float((ends[2] - ends[3]) / (ends[1] - ends[0]))
+        return (ends[2:] - ends[0]) / (ends[1] - ends[0])
 
 
 TUNABLE = {
@@ -69,30 +72,48 @@ def rounded(value):
     return float(f"{float(value):.6g}")
 
 
-def defaults(names, recipe):
+def searched(names, fewest_epochs):
+    """Returns the fields of a sweep, as in `TUNABLE`.
+
+    Args:
+        names: Fields to tune, keys of `TUNABLE`.
+        fewest_epochs: Int, what the ways of unfreezing take; trials have no
+            fewer epochs.
+    """
+    fields = {name: TUNABLE[name] for name in names}
+    if "epochs" in fields:
+        epochs = fields["epochs"]
+        low = max(epochs.low, fewest_epochs)
+        fields["epochs"] = dataclasses.replace(epochs, low=low)
+    return fields
+
+
+def defaults(names, recipe, given=()):
     """Returns the first point of a sweep: the recipe's, with the paper's 2.6.
 
     Args:
         names: Fields to tune, keys of `TUNABLE`.
         recipe: `Recipe`.
+        given: Collection of the fields that the user gave, which stay.
     """
     point = {name: getattr(recipe, name) for name in names}
     for name in ("decay_factor", "language_model_decay_factor"):
-        if name in point:
+        if name in point and name not in given:
             point[name] = PAPER_DECAY_FACTOR
     return point
 
 
-def declare(hyperparameters, point):
+def declare(hyperparameters, point, fields=TUNABLE):
     """Declares the fields of a sweep and returns their values in a trial.
 
     Args:
         hyperparameters: `keras_tuner.HyperParameters`.
         point: Dict that `defaults` returned.
+        fields: Dict that `searched` returned.
     """
     values = {}
     for name, default in point.items():
-        field = TUNABLE[name]
+        field = fields[name]
         if not isinstance(field, Interval):
             value = hyperparameters.Choice(name, list(field), default=default)
         elif field.whole:
@@ -117,7 +138,7 @@ def declare(hyperparameters, point):
     return values
 
 
-def grid(point, count):
+def grid(point, count, fields=TUNABLE):
     """Returns at most `count` points of a grid, `point` first.
 
     Where the grid has more of them, those that lie far apart.
@@ -125,15 +146,18 @@ def grid(point, count):
     Args:
         point: Dict that `defaults` returned.
         count: Int. With several fields each takes the number of values whose
-            product comes closest from below, at least two.
+            product comes closest from below, at least three: with two of
+            them a search would go to one side of `point` alone.
+        fields: Dict that `searched` returned.
     """
-    fields = [TUNABLE[name] for name in point]
     # The small term undoes rounding: 27 ** (1 / 3) is 3.0000000000000004
     # or 2.9999999999999996.
-    each = max(2, int(count ** (1 / len(fields)) + 1e-9))
+    each = max(3, int(count ** (1 / len(point)) + 1e-9))
     values = [
-        field.spread(each, default) if isinstance(field, Interval) else field
-        for field, default in zip(fields, point.values(), strict=True)
+        fields[name].spread(each, default)
+        if isinstance(fields[name], Interval)
+        else fields[name]
+        for name, default in point.items()
     ]
     points = [
         dict(zip(point, combination, strict=True))
@@ -154,19 +178,33 @@ def farthest_first(points, others, count):
         count: Int, points to return at most.
     """
     points, others = list(points), list(others)
-    while others and len(points) < count:
-        nearest = [
-            min(_distance(each, point) for point in points) for each in others
-        ]
-        points.append(others.pop(int(np.argmax(nearest))))
-    return points
+    if not others:
+        return points
+    places = _places([*points, *others])
+    chosen = list(range(len(points)))
+    nearest = np.full(len(places), np.inf)
+    for one in chosen:
+        nearest = np.minimum(nearest, _distances(places, one))
+    while len(chosen) < min(count, len(places)):
+        # What is chosen has a distance of 0, and comes last.
+        nearest[chosen] = -1
+        chosen.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, _distances(places, chosen[-1]))
+    return [[*points, *others][index] for index in chosen]
 
 
-def _distance(one, other):
-    """Sum over the fields, each from end to end of length 1."""
-    return sum(
-        abs(TUNABLE[name].position(one[name], other[name]))
-        if isinstance(TUNABLE[name], Interval)
-        else float(one[name] != other[name])
-        for name in one
-    )
+def _places(points):
+    """Float array `(points, columns)`: every field from end to end is 1."""
+    columns = []
+    for name in points[0]:
+        field, values = TUNABLE[name], [point[name] for point in points]
+        if isinstance(field, Interval):
+            columns.append(field.positions(values))
+        else:
+            # Two choices differ in two columns, or in none.
+            columns += [0.5 * (np.array(values) == choice) for choice in field]
+    return np.stack(columns, axis=1)
+
+
+def _distances(places, index):
+    return np.abs(places - places[index]).sum(axis=1)

@@ -26,6 +26,7 @@ from ulmfit_tf.training.schedules import (
 from ulmfit_tf.training.unfreezing import (
     GradualUnfreezing,
     Stage,
+    fewest_epochs,
     unfreezing_stages,
 )
 from ulmfit_tf.training.weight_averaging import (
@@ -47,6 +48,7 @@ __all__ = [
     "TrainingState",
     "WarmUpStableDecay",
     "discriminative_rates",
+    "fewest_epochs",
     "find_learning_rate",
     "one_cycle",
     "resumable_fit",

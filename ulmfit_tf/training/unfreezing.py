@@ -45,6 +45,37 @@ def unfreezing_stages(method, num_groups, epochs):
     Raises:
         ValueError: If the method is unknown or `epochs` too few for it.
     """
+    opening = _opening(method, num_groups)
+    if epochs <= len(opening):
+        raise ValueError(
+            f"Unfreezing by {method!r} takes {len(opening)} epochs before "
+            f"the one that trains all {num_groups} groups. Received: "
+            f"epochs={epochs}. Train for {len(opening) + 1} epochs or more, "
+            "or choose another unfreezing method."
+        )
+    everything = tuple(range(num_groups))
+    final = everything[-1:] if method == "last" else everything
+    return [
+        *(Stage(1, groups) for groups in opening),
+        Stage(epochs - len(opening), final),
+    ]
+
+
+def fewest_epochs(method, num_groups):
+    """Returns the epochs that a method takes to come to its last stage.
+
+    Args:
+        method: See `unfreezing_stages`.
+        num_groups: Int.
+
+    Raises:
+        ValueError: If the method is unknown.
+    """
+    return len(_opening(method, num_groups)) + 1
+
+
+def _opening(method, num_groups):
+    """Groups of each epoch before those that go on to the end."""
     everything = tuple(range(num_groups))
     last = num_groups - 1
     openings = {
@@ -59,19 +90,7 @@ def unfreezing_stages(method, num_groups, epochs):
             f"`method` must be one of {', '.join(METHODS)}. "
             f"Received: {method!r}."
         )
-    opening = openings[method]
-    if epochs <= len(opening):
-        raise ValueError(
-            f"Unfreezing by {method!r} takes {len(opening)} epochs before "
-            f"the one that trains all {num_groups} groups. Received: "
-            f"epochs={epochs}. Train for {len(opening) + 1} epochs or more, "
-            "or choose another unfreezing method."
-        )
-    final = everything[last:] if method == "last" else everything
-    return [
-        *(Stage(1, groups) for groups in opening),
-        Stage(epochs - len(opening), final),
-    ]
+    return openings[method]
 
 
 class GradualUnfreezing(keras.callbacks.Callback):

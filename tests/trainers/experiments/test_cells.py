@@ -54,6 +54,14 @@ def test_a_key_tells_what_is_trained_and_stage_two_by_itself(cell):
     assert other.language_model_key != cell.language_model_key
 
 
+def test_keys_keep_no_weights(cell):
+    """An ablation has cells of all rows and seeds at the same time."""
+    cell = _changed(cell)
+    before = set(vars(cell))
+    assert cell.key and cell.language_model_key
+    assert set(vars(cell)) - before == {"key", "language_model_key"}
+
+
 def test_cells_are_trained_once_and_share_stage_two(
     cell, tmp_path, monkeypatch
 ):

@@ -19,21 +19,22 @@ _POINT = space.defaults(["decay_factor"], Recipe())
 class _Workers:
     """A chief's oracle, and workers that act while it polls."""
 
-    def __init__(self, folder, monkeypatch, trials=3):
+    def __init__(self, folder, monkeypatch, trials=3, resumed=False):
         points = space.grid(_POINT, trials)
         self.oracle = new_oracle(
             "grid", trials, seed=0, points=points, max_epochs=9, min_epochs=5
         )
-        self.oracle.verbose = 0
         self.oracle._set_project_dir(str(folder), "search")
         hp = keras_tuner.HyperParameters()
         space.declare(hp, _POINT)
         self.oracle.update_space(hp)
+        if resumed:
+            self.oracle.reload()
         self.servicer = types.SimpleNamespace(
-            oracle=self.oracle, stop_triggered=False
+            oracle=self.oracle, stop_triggered=False, failure=None
         )
         self.folder = folder / "workers"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self.now = 0.0
         self.actions = {}
         # Of the chief alone: threads of other tests may still be asleep.
@@ -141,15 +142,47 @@ def test_a_live_process_shows_signs_and_an_ended_one_does_not(tmp_path):
     assert watch.silence("never") == pytest.approx(0, abs=0.05)
 
 
-def test_a_place_where_another_chief_listens_is_told(tmp_path, monkeypatch):
+def test_a_place_where_another_chief_listens_is_told(monkeypatch):
     other = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
-    oracle = _Workers(tmp_path, monkeypatch).oracle
     try:
         with pytest.raises(UserError, match=f"cannot listen at .*{port}"):
-            chief.serve(oracle, chief.Watch(tmp_path), 1)
+            chief.listen()
     finally:
         other.stop(0)
+
+
+def test_a_resumed_chief_ends_what_a_worker_had_begun(tmp_path, monkeypatch):
+    before = _Workers(tmp_path, monkeypatch)
+    trial = before.take("w0")
+    after = _Workers(tmp_path, monkeypatch, resumed=True)
+    after.alive("w0", range(1, 50))
+    # The worker has lived on, and does not ask for its trial again.
+    after.oracle.update_trial(trial.trial_id, {"validation_error": 1.0})
+    trial.status = "COMPLETED"
+    after.oracle.end_trial(trial)
+    after.at(5, "w0", lambda: after.take("w0"))
+    for second in (10, 20, 30):
+        after.at(second, "w0", lambda: after.end("w0"))
+    assert after.wait() == []
+    assert after.statuses() == ["COMPLETED"] * 3
+
+
+def test_a_chief_that_cannot_answer_ends_and_says_why(tmp_path, monkeypatch):
+    workers = _Workers(tmp_path, monkeypatch)
+    workers.servicer = chief.Servicer(workers.oracle)
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(workers.oracle, "save", full)
+    request = types.SimpleNamespace(tuner_id="w0")
+    # In a thread of its own, as gRPC has it.
+    with futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(workers.servicer.CreateTrial, request, None)
+        assert isinstance(call.exception(), OSError)
+    with pytest.raises(RuntimeError, match="no space left on device"):
+        workers.wait()

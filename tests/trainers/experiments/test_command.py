@@ -8,8 +8,9 @@ import pytest
 
 from trainers import ablation, hardware
 from trainers.command_line import UserError
-from trainers.experiments.command import (
-    Experiment,
+from trainers.experiments.command import Experiment
+from trainers.experiments.notes import (
+    notes_of_tasks,
     scratch_note,
     task_notes,
 )
@@ -136,15 +137,26 @@ def test_a_resumed_experiment_keeps_its_number_format(tmp_path, monkeypatch):
 
 def test_what_is_to_know_of_the_data_stands_below_the_table(tmp_path):
     experiment = _experiment(tmp_path)
-    note = "a subset of 18,278 of the 120,000 texts"
-    experiment.dataset = lambda: types.SimpleNamespace(notes=(note,))
-    assert task_notes(experiment) == [note]
+    subset = "a subset of 18,278 of the 120,000 texts"
+    # No test text is looked at.
+    copies = "9 of the 500 test texts of `trec6` are training texts as well"
+    held_out = [f"{count} of the 545 validation texts" for count in (3, 5)]
+    notes = [(subset, copies, each) for each in held_out]
+    experiment.task = lambda seed: (
+        types.SimpleNamespace(dataset=types.SimpleNamespace(notes=notes[seed])),
+        None,
+    )
+    assert notes_of_tasks(experiment, range(2)) == [
+        subset,
+        f"Seed 0: {held_out[0]}",
+        f"Seed 1: {held_out[1]}",
+    ]
+    assert task_notes(experiment, notes[:1]) == [subset, held_out[0]]
 
 
 def test_that_the_best_epoch_was_taken_stands_below_the_table(tmp_path):
     experiment = _experiment(tmp_path, "--early-stopping", "2")
-    experiment.dataset = lambda: types.SimpleNamespace(notes=())
-    (note,) = task_notes(experiment)
+    (note,) = task_notes(experiment, [()])
     assert "--early-stopping" in note and "flatter" in note
 
 

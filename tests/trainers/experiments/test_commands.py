@@ -2,13 +2,16 @@
 
 import csv
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from trainers import ablation, learning_curve, tune
+from trainers import ablation, learning_curve, preparation, tune
 from trainers.command_line import UserError
 from trainers.experiments import paper_rows
+from trainers.experiments.command import Experiment
+from trainers.task_text import task_tokenizer
 
 # KerasTuner names threads in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -166,6 +169,51 @@ def test_rows_that_need_more_epochs_are_said_to_be_left_out(
     assert not (tmp_path / "b").exists()
 
 
+def test_a_row_needs_the_epochs_of_its_own_order(
+    small_table, tiny, tmp_path, fast_stages
+):
+    """The full method's would be too few; all rows here are others."""
+    trained = fast_stages()
+    file = tmp_path / "scratch.json"
+    file.write_text('{"unfreezing": "chain-thaw", "epochs": 2}')
+    run = tmp_path / "run"
+    ablation.main(
+        [
+            *("--dataset", str(small_table), *tiny, "--epochs", "2"),
+            *("--scratch-recipe", str(file), "--seeds", "1"),
+            *("--rows", "full,from-scratch", "--output", str(run)),
+        ]
+    )
+    assert [recipe.unfreezing for recipe, _ in trained] == ["full"]
+    rows = {row["row"]: row for row in _rows(run / "ablation.csv")}
+    assert f"--scratch-recipe {file}" in rows["from-scratch"]["errors"]
+
+
+def test_a_mistake_in_a_file_of_an_ablation_names_it(
+    small_table, tiny, tmp_path
+):
+    file = tmp_path / "scratch.json"
+    file.write_text('{"vocabulary_size": 16}')
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(UserError, match=rf"`--scratch-recipe {file}`: `--voc"),
+    ):
+        patch.setattr(preparation, "task_tokenizer", _no_room_for_new_weights)
+        ablation.main(
+            [
+                *("--dataset", str(small_table), *tiny),
+                *("--scratch-recipe", str(file), "--rows", "from-scratch"),
+                *("--output", str(tmp_path / "run")),
+            ]
+        )
+
+
+def _no_room_for_new_weights(texts, language_model, *arguments):
+    if language_model is None:
+        raise ValueError("no room")
+    return task_tokenizer(texts, language_model, *arguments)
+
+
 def test_a_baseline_that_would_look_at_more_labels_is_refused(
     small_table, tiny, tmp_path
 ):
@@ -186,7 +234,7 @@ def test_a_baseline_that_would_look_at_more_labels_is_refused(
     [
         ('{"unfreezing": "gradual"}', "gradual"),
         # Known only with the model's layers.
-        ('{"unfreezing": "chain-thaw", "epochs": 2}', "takes 3 epochs"),
+        ('{"unfreezing": "chain-thaw", "epochs": 2}', "Train for 4 epochs"),
     ],
 )
 def test_a_mistake_in_a_baseline_s_recipe_is_told_at_once(
@@ -265,3 +313,47 @@ def test_rows_and_seeds_of_another_process_stay_in_the_table(
     ablation.main(["--dataset", str(small_table), *flags])
     rows = {r["row"]: r for r in _rows(tmp_path / "run" / "ablation.csv")}
     assert rows["full+discr"]["seeds"] == "2" and rows["full"]["seeds"] == "1"
+
+
+def test_a_process_with_less_to_do_takes_nothing_back(
+    small_table, tiny, tmp_path, fast_stages
+):
+    fast_stages()
+    output = str(tmp_path / "run")
+    flags = [*tiny, "--rows", "full", "--seeds", "2", "--output", output]
+    ablation.main(["--dataset", str(small_table), *flags])
+    ablation.main(["--resume", output, "--rows", "full+discr", "--seeds", "1"])
+    rows = _rows(tmp_path / "run" / "ablation.csv")
+    assert [row["seeds"] for row in rows] == ["2", "2"]
+
+
+def test_settings_of_processes_that_begin_together_add_up(
+    small_table, tiny, tmp_path, fast_stages
+):
+    """One reads the folder, another goes ahead of it, then it writes."""
+    fast_stages()
+    output = str(tmp_path / "run")
+    sizes = ["--sizes", "8,20", "--seeds", "1"]
+    learning_curve.main(
+        ["--dataset", str(small_table), *tiny, *sizes, "--output", output]
+    )
+    original, begun = Experiment.open, []
+
+    def open_later(self, **facts):
+        if not begun:
+            begun.append(self)
+            more = ["--scratch-sizes", "60", "--seeds", "2"]
+            learning_curve.main(["--resume", output, *more])
+        original(self, **facts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "open", open_later)
+        learning_curve.main(["--resume", output, "--scratch-sizes", "40"])
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["seeds"] == 2
+    rows = _rows(tmp_path / "run" / "learning_curve.csv")
+    assert [
+        (row["labels"], row["seeds"])
+        for row in rows
+        if row["method"] == "from scratch"
+    ] == [("8", "2"), ("20", "2"), ("40", "2"), ("60", "2")]

@@ -27,6 +27,17 @@ def test_labels_for_an_error(error, labels, relation):
     assert found.relation == relation
 
 
+@pytest.mark.parametrize("difference", [1e-9, -1e-9, 4e-4, -4e-4])
+@pytest.mark.parametrize(
+    "error, labels", [(40.0, 100), (30.0, 200), (20.0, 800)]
+)
+def test_a_tie_is_one_whatever_the_last_digits(error, labels, difference):
+    curve = [(100, 40.0), (200, 30.0), (400, 30.0), (800, 20.0)]
+    found = equivalent_labels(curve, error + difference)
+    assert found.relation == "about"
+    assert found.labels == pytest.approx(labels, rel=1e-3)
+
+
 def test_a_rise_by_chance_does_not_undo_what_was_reached():
     curve = [(100, 40.0), (200, 20.0), (400, 30.0), (800, 10.0)]
     assert equivalent_labels(curve, 30.0).labels == pytest.approx(100 * 2**0.5)

@@ -22,7 +22,6 @@ def _oracle(name, folder):
         max_epochs=20,
         min_epochs=5,
     )
-    oracle.verbose = 0
     oracle._set_project_dir(str(folder), "search")
     if oracle.is_saved:
         oracle.reload()
@@ -128,6 +127,84 @@ def test_hyperbands_trials_are_long_enough_to_thaw_every_layer(uninterrupted):
         values["tuner/epochs"] for _, values in uninterrupted["hyperband"]
     ]
     assert min(epochs) >= 5 and max(epochs) == 20
+
+
+@pytest.mark.parametrize("max_epochs", [12, 50])
+@pytest.mark.parametrize("max_trials", [11, 15, 20, 40])
+def test_hyperband_ends_with_its_longest_trials(
+    max_trials, max_epochs, tmp_path
+):
+    oracle = new_oracle(
+        "hyperband",
+        max_trials,
+        seed=0,
+        points=[],
+        max_epochs=max_epochs,
+        min_epochs=5,
+    )
+    assert oracle.fewest_trials == {12: 8, 50: 11}[max_epochs]
+    oracle._set_project_dir(str(tmp_path), "search")
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, _POINT)
+    oracle.update_space(hp)
+    trials = [values for _, values in _search(oracle)]
+    epochs = [values["tuner/epochs"] for values in trials]
+    assert max(epochs) == max_epochs and min(epochs) < max_epochs
+    # Whatever was tried shortly, the best of it was tried for longest.
+    begun = {values["tuner/bracket"] for values in trials}
+    ended = {
+        values["tuner/bracket"]
+        for values in trials
+        if values["tuner/epochs"] == max_epochs
+    }
+    assert begun == ended
+
+
+def _bayesian(point, trials, folder):
+    oracle = new_oracle(
+        "bayesian", trials, seed=0, points=[], max_epochs=9, min_epochs=5
+    )
+    oracle._set_project_dir(str(folder), "search")
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, point)
+    oracle.update_space(hp)
+    # Its starts of the search for the next point, which take long.
+    oracle.gpr.n_restarts_optimizer = 0
+    return oracle
+
+
+def _values_tried(oracle, point, error):
+    tried = []
+    while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
+        tried.append(space.declare(trial.hyperparameters, point))
+        oracle.update_trial(
+            trial.trial_id, {"validation_error": error(tried[-1])}
+        )
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    return tried
+
+
+def test_a_bayesian_search_tries_no_order_of_unfreezing_twice(tmp_path):
+    point = {"unfreezing": "paper"}
+    oracle = _bayesian(point, 5, tmp_path)
+    errors = dict(zip(space.METHODS, [5.0, 5.3, 16.0, 7.0, 19.0], strict=True))
+    tried = _values_tried(
+        oracle, point, lambda values: errors[values["unfreezing"]]
+    )
+    names = [values["unfreezing"] for values in tried]
+    assert len(names) == len(set(names)) >= 4
+
+
+def test_a_bayesian_search_stays_within_the_interval(tmp_path):
+    point = {"epochs": 12, "decay_factor": 2.6}
+    oracle = _bayesian(point, 6, tmp_path)
+    for end, expected in {0: (5, 1.0), 1: (50, 6.0)}.items():
+        hp = keras_tuner.HyperParameters()
+        space.declare(hp, point)
+        hp.values.update(oracle._vector_to_values([end, end]))
+        values = space.declare(hp, point)
+        assert (values["epochs"], values["decay_factor"]) == expected
 
 
 def test_running_trials_do_not_look_like_the_best(tmp_path):

@@ -19,6 +19,14 @@ def test_a_grid_of_decay_factors_has_the_papers_first(count):
         assert gaps.max() < 2 * 5 / (count - 1)
 
 
+def test_a_search_starts_where_the_user_says():
+    recipe = Recipe(decay_factor=1.7)
+    given = {"decay_factor": 1.7}
+    point = space.defaults(["decay_factor"], recipe, given)
+    assert point == {"decay_factor": 1.7}
+    assert space.grid(point, 5)[0] == point
+
+
 def test_a_grid_of_several_fields_is_their_product():
     names = ["decay_factor", "unfreezing"]
     points = space.grid(space.defaults(names, Recipe()), 1000)
@@ -75,6 +83,16 @@ def test_a_part_of_a_grid_varies_every_field():
     assert all(len({each[name] for each in points}) > 1 for name in names)
 
 
+@pytest.mark.parametrize("factor", [1.2, 2.6, 5.9])
+def test_a_small_grid_searches_on_both_sides_of_where_it_starts(factor):
+    point = {"decay_factor": factor, "learning_rate": 0.01}
+    points = space.grid(point, 8)
+    assert len(points) == 8 and points[0] == point
+    for name, default in point.items():
+        values = [each[name] for each in points]
+        assert min(values) < default < max(values)
+
+
 def test_points_are_added_where_there_are_none_near():
     point = space.defaults(["decay_factor"], Recipe())
     before = space.grid(point, 8)
@@ -84,3 +102,15 @@ def test_points_are_added_where_there_are_none_near():
     )[8:]
     factors = sorted(each["decay_factor"] for each in added)
     assert len(factors) == 4 and factors[0] < 3 and factors[-1] > 4.5
+
+
+def test_epochs_are_as_many_as_the_order_of_unfreezing_takes():
+    fields = space.searched(["epochs", "unfreezing"], fewest_epochs=7)
+    point = space.defaults(fields, Recipe())
+    assert min(each["epochs"] for each in space.grid(point, 25, fields)) == 7
+    hp = keras_tuner.HyperParameters()
+    space.declare(hp, point, fields)
+    drawn = [hp.space[0].random_sample(seed) for seed in range(500)]
+    assert min(drawn) == 7
+    # Fewer than five are never tried, though some orders could do with one.
+    assert space.searched(["epochs"], 1)["epochs"] == space.TUNABLE["epochs"]

@@ -64,6 +64,42 @@ def test_a_field_that_is_sampled_by_its_logarithm_is_drawn_so(drawn):
     assert diverged.get_label() == "diverged"
 
 
+def test_a_line_joins_means_only_where_they_are_of_one_field(drawn):
+    numbers = [(1.0, [9.0]), (2.0, [8.0])]
+    names = [("full", [9.0]), ("last", [8.0])]
+    plots.sweep("unused", "title", "ratio", numbers)
+    plots.sweep("unused", "title", "ratio", numbers, joined=False)
+    plots.sweep("unused", "title", "unfreezing", names)
+    styles = [figure.axes[0].lines[0].get_linestyle() for figure in drawn]
+    assert styles == ["-", "None", "None"]
+
+
+@pytest.mark.parametrize(
+    "low, high, some",
+    [
+        (0.001, 0.03, {"0.001", "0.01", "0.03"}),
+        (0.05, 1.0, {"0.1", "1"}),
+        (5, 50, {"10", "20"}),
+        (2.0, 128.0, {"10", "100"}),
+        (6, 9, {"6", "8"}),
+    ],
+)
+def test_logarithmic_fields_have_plain_numbers_at_their_axis(
+    low, high, some, drawn
+):
+    trials = [(low, [9.0]), (high, [8.0])]
+    plots.sweep("unused", "title", "ratio", trials, is_log=True)
+    (axes,) = drawn[0].axes
+    drawn[0].draw_without_rendering()
+    labels = {
+        label.get_text()
+        for minor in (False, True)
+        for label in axes.get_xticklabels(minor=minor)
+    } - {""}
+    assert some <= labels
+    assert all(float(label) > 0 for label in labels)
+
+
 def test_bands_of_a_learning_curve_are_the_range_of_the_seeds(drawn, tmp_path):
     curves = {"one": [(50, [9.0, 12.0]), (100, [6.0, 7.0])]}
     plots.learning_curve("unused", "title", curves)
