@@ -166,7 +166,7 @@ class _LearningCurve:
     @property
     def errors(self):
         """Dict from methods and sizes to errors in per cent, by seed."""
-        errors = {}
+        errors: dict[tuple, list] = {}
         for (method, size, _), error in sorted(
             self._measured.items(), key=lambda item: item[0][2]
         ):

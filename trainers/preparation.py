@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Task:
     directions: list[str]
     language_models: dict
     architecture: models.Architecture
-    tokenizer: object
+    tokenizer: Any
     corpus: TokenizedCorpus
     train: TokenizedCorpus
     validation: TokenizedCorpus
@@ -77,8 +78,10 @@ def prepare_task(dataset, recipe, settings, check_unfreezing=True):
         DataError: If the data cannot be used.
     """
     start = _starting_point(recipe, settings, check_unfreezing)
-    split = dataset.split_validation(recipe.validation_fraction, settings.seed)
-    return _tokenized(*split, recipe, settings, *start)
+    dataset, texts, labels = dataset.split_validation(
+        recipe.validation_fraction, settings.seed
+    )
+    return _tokenized(dataset, texts, labels, recipe, settings, start)
 
 
 def prepare_split_task(
@@ -108,7 +111,7 @@ def prepare_split_task(
         validation_labels,
         recipe,
         settings,
-        *_starting_point(recipe, settings),
+        _starting_point(recipe, settings),
         read_validation=False,
     )
 
@@ -137,11 +140,10 @@ def _tokenized(
     validation_labels,
     recipe,
     settings,
-    directions,
-    language_models,
-    architecture,
+    start,
     read_validation=True,
 ):
+    directions, language_models, architecture = start
     texts = [
         *dataset.train_texts,
         *(validation_texts if read_validation else ()),

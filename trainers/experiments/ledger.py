@@ -25,7 +25,7 @@ class Ledger:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return {}
-        found = {}
+        found: dict[str, dict] = {}
         for line in lines:
             with contextlib.suppress(ValueError):
                 record = json.loads(line)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Interval:
         return (ends[2:] - ends[0]) / (ends[1] - ends[0])
 
 
-TUNABLE = {
+TUNABLE: dict[str, Any] = {
     "decay_factor": Interval(1.0, 6.0),
     "language_model_decay_factor": Interval(1.0, 6.0),
     "learning_rate": Interval(1e-3, 3e-2, "log"),
