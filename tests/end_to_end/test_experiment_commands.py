@@ -213,7 +213,7 @@ def test_a_learning_curve(flags, scratch, tmp_path):
         pytest.param(
             tune.main,
             ["--tune", "unfreezing"],
-            "takes 3 epochs or more",
+            "chain-thaw unfreezing takes 4 epochs or more",
             id="too_few_epochs",
         ),
         pytest.param(
