@@ -5,6 +5,7 @@ import numpy as np
 from trainers.report.report import (
     _SHOWN_CLASSES,
     _errors_alone,
+    _factor,
     _flat,
     _folded,
     _isolated,
@@ -49,3 +50,10 @@ def test_names_keep_their_own_direction_and_no_markup():
     assert _isolated(["חיובי", "<b>"]) == (
         "<bdi>חיובי</bdi>, <bdi>&lt;b&gt;</bdi>"
     )
+
+
+def test_factors_of_odds_read_as_numbers():
+    shown = [_factor(np.log(each)) for each in (0.0123, 0.5, 1.64, 24.4, 8192)]
+    assert [each.removeprefix("×\u00a0") for each in shown] == [
+        *("0.012", "0.5", "1.6", "24", "8,192")
+    ]

@@ -156,8 +156,10 @@ def _width(share):
 
 
 def _factor(log_odds):
-    """What the odds are multiplied by."""
-    return f"×\u00a0{np.exp(log_odds):.3g}"
+    """What the odds are multiplied by, in two digits or whole."""
+    factor = np.exp(log_odds)
+    number = f"{factor:.2g}" if factor < 10 else f"{factor:,.0f}"
+    return f"×\u00a0{number}"
 
 
 def _isolated(names):
