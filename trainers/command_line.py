@@ -13,6 +13,7 @@ from ulmfit_tf.whole_files import DamagedFile, written_whole
 __all__ = [
     "USER_ERRORS",
     "UserError",
+    "add_run_flags",
     "check_output",
     "check_seed",
     "discard_run",
@@ -43,6 +44,19 @@ def run(main, argv=None, resumed_by="`--resume DIR`"):
         mistakes=USER_ERRORS,
         interrupted=f"Interrupted. {resumed_by} continues, with DIR the run "
         "folder.",
+    )
+
+
+def add_run_flags(parser):
+    """Adds the flags of the hardware and of how a training is kept."""
+    add = parser.add_argument
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add(
+        "--checkpoint-seconds",
+        type=float,
+        default=120.0,
+        help="time between saved training states",
     )
 
 

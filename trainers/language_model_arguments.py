@@ -66,8 +66,7 @@ def parse_arguments(argv):
         help="without a pretrained model, which brings its own",
     )
     add("--validation-fraction", type=float, default=0.005)
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    command_line.add_run_flags(parser)
     add(
         "--stored-precision",
         default="float32",
@@ -76,12 +75,6 @@ def parse_arguments(argv):
         "the space; `trainers.perplexity` measures what it costs",
     )
     add("--seed", type=int, default=0)
-    add(
-        "--checkpoint-seconds",
-        type=float,
-        default=120.0,
-        help="time between saved training states",
-    )
     add(
         "--find-learning-rate",
         action="store_true",

@@ -49,14 +49,7 @@ def add_task_flags(parser):
         choices=("word", "sentencepiece"),
         help="with --pretrained none; word, unless given",
     )
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
-    add(
-        "--checkpoint-seconds",
-        type=float,
-        default=120.0,
-        help="time between saved training states",
-    )
+    command_line.add_run_flags(parser)
 
 
 def check_task_flags(parser, arguments, compares=False):
