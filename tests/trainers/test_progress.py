@@ -27,11 +27,12 @@ def slow_batches(step=0):
 
 
 def test_the_time_of_a_batch_is_that_of_its_making():
-    assert SLOW < seconds_a_batch(slow_batches(), 5) < 10 * SLOW
+    # A pipeline may begin a batch before it is asked for it.
+    assert SLOW / 2 < seconds_a_batch(slow_batches(), 5) < 10 * SLOW
 
 
 def test_a_data_set_that_ends_early_is_timed_as_far_as_it_goes():
-    assert seconds_a_batch(slow_batches().take(2)) > SLOW
+    assert seconds_a_batch(slow_batches().take(2)) > SLOW / 2
 
 
 def test_time_left_follows_the_layers_that_are_trained(monkeypatch, caplog):
