@@ -333,6 +333,26 @@ class _LearningCurve:
         validated = len(self.data.validation_texts)
         repeated = note_of_repeated(self.data.validation_texts, self.data.pool)
         notes = (*self.data.pool.notes, *([repeated] if repeated else ()))
+        return [
+            f"Errors in %, on the same {validated:,} texts throughout, "
+            f"{self._note_of_stage_two()} From "
+            "scratch: no pretraining and no fine-tuning of a language model. "
+            "Labels that one method matches in another's are interpolated "
+            "over the logarithm of their number.",
+            scratch_note(self.experiment),
+            *task_notes(self.experiment, [notes]),
+        ]
+
+    def _note_of_stage_two(self):
+        """Says what the language models have read, in the notes' sentence."""
+        if not self._recipe("supervised").language_model_epochs:
+            names = " ".join(self.experiment.settings["pretrained"])
+            return (
+                "which stage three never sees. There is no stage two "
+                "(`--language-model-epochs 0`): whether the language model "
+                f"`{names}` has read these or other texts of the task, is not "
+                "known here."
+            )
         unlabelled = len(self.data.pool.unlabelled_texts)
         total = len(self.data.pool.train_texts) + unlabelled
         limit = (
@@ -342,16 +362,10 @@ class _LearningCurve:
             f"{self.sizes[-1]:,} of the largest size are used, drawn by the "
             "seed"
         )
-        return [
-            f"Errors in %, on the same {validated:,} texts throughout, "
+        return (
             "which stages two and three never see. There are "
-            f"{total:,} texts to fine-tune the language model on{limit}. From "
-            "scratch: no pretraining and no fine-tuning of a language model. "
-            "Labels that one method matches in another's are interpolated "
-            "over the logarithm of their number.",
-            scratch_note(self.experiment),
-            *task_notes(self.experiment, [notes]),
-        ]
+            f"{total:,} texts to fine-tune the language model on{limit}."
+        )
 
 
 def _sizes(flag, text):

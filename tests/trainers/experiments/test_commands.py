@@ -82,6 +82,32 @@ def test_more_labels_from_scratch_than_with_the_method(
     assert {recipe.learning_rate for recipe, _ in trained[6:]} == {0.004}
 
 
+@pytest.mark.parametrize(
+    "flags, said, not_said",
+    [
+        ((), "texts to fine-tune the language model on", "not known here"),
+        (
+            ("--language-model-epochs", "0"),
+            "whether the language model `{}` has read these",
+            "texts to fine-tune",
+        ),
+    ],
+)
+def test_a_curve_says_what_its_language_models_have_read(
+    small_table, tiny, tmp_path, fast_stages, flags, said, not_said
+):
+    fast_stages()
+    learning_curve.main(
+        [
+            *("--dataset", str(small_table), *tiny, *flags, "--seeds", "1"),
+            *("--sizes", "8", "--methods", "semi-supervised"),
+            *("--output", str(tmp_path / "run")),
+        ]
+    )
+    notes = (tmp_path / "run" / "learning_curve.md").read_text()
+    assert said.format(tiny[-1]) in notes and not_said not in notes
+
+
 @pytest.fixture(scope="module")
 def tags(tmp_path_factory):
     """A table of texts with any number of labels."""
