@@ -6,7 +6,6 @@ python -m trainers.classifier --dataset trec6
 import argparse
 import dataclasses
 import os
-import time
 
 from trainers import command_line
 from trainers.locks import run_locked
@@ -54,11 +53,14 @@ def parse_arguments(argv):
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
     check_task_flags(parser, arguments)
+    if arguments.bidirectional and arguments.direction != "forward":
+        parser.error("--bidirectional reads both ways; leave out --direction")
     return arguments
 
 
 def main(argv):
     arguments = parse_arguments(argv)
+    command_line.check_backend()
     given = vars(arguments)
     overrides = recipe_overrides(arguments)
     recipe = recipe_for(
@@ -66,11 +68,7 @@ def main(argv):
         overrides,
         pretrained=arguments.pretrained != ["none"],
     )
-    if arguments.output is None and arguments.resume is None:
-        name = os.path.basename(os.path.normpath(arguments.dataset))
-        moment = time.strftime("%Y%m%d-%H%M%S")
-        arguments.output = os.path.join("runs", f"{name}-{moment}")
-    if arguments.resume is None:
+    if arguments.output is not None:
         command_line.check_output(arguments.output)
     directory, settings = None, given
     if arguments.resume is not None:
@@ -112,6 +110,9 @@ def main(argv):
         )
         if arguments.pretrained != ["none"]:
             recipe = fitted_to_model(recipe, overrides, task.architecture)
+        if arguments.output is None:
+            name = os.path.basename(os.path.normpath(arguments.dataset))
+            arguments.output = command_line.new_run_folder(name)
         directory, settings = command_line.open_run(
             _NAME,
             arguments.output,

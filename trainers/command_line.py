@@ -1,9 +1,15 @@
 """What the trainers' command lines share: errors and run folders."""
 
+import argparse
+import contextlib
+import itertools
 import json
 import logging
+import math
+import os
 import pathlib
 import shutil
+import time
 
 from serving import command_line
 from serving.command_line import UserError
@@ -14,9 +20,11 @@ __all__ = [
     "USER_ERRORS",
     "UserError",
     "add_run_flags",
+    "check_backend",
     "check_output",
     "check_seed",
     "discard_run",
+    "new_run_folder",
     "open_run",
     "read_json",
     "record",
@@ -54,10 +62,17 @@ def add_run_flags(parser):
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add(
         "--checkpoint-seconds",
-        type=float,
+        type=_seconds,
         default=120.0,
         help="time between saved training states",
     )
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more. Received: {text}")
+    return value
 
 
 def write_json(path, content):
@@ -122,12 +137,68 @@ def discard_run(directory, with_folder):
         directory.rmdir()
 
 
+def check_backend():
+    """Raises `UserError` if Keras is told to compute without TensorFlow.
+
+    What reads texts or answers needs it; `KERAS_BACKEND` is for
+    `trainers.train_on_ids` and for training language models.
+    """
+    backend, named_by = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    if not backend:
+        home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+        named_by = os.path.join(home, "keras.json")
+        # Of what else may be wrong with the file Keras itself tells.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            backend = read_json(named_by).get("backend")
+    if backend and backend != "tensorflow":
+        raise UserError(
+            f"`{named_by}` makes `{backend}` the backend of Keras, and this "
+            "command computes with TensorFlow. Leave it out or set "
+            "KERAS_BACKEND=tensorflow: `trainers.train_on_ids` alone takes "
+            "others."
+        )
+
+
+def new_run_folder(name):
+    """Makes the folder of a run that was given none, `runs/NAME-TIME`.
+
+    Runs that begin in the same second get one each.
+
+    Args:
+        name: Str, what the run is about.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    moment = time.strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        suffix = f"-{number}" if number > 1 else ""
+        folder = os.path.join("runs", f"{name}-{moment}{suffix}")
+        try:
+            os.makedirs(folder)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(
+                f"`{folder}` cannot be made: {error}. Name a folder that you "
+                "may write to with `--output`."
+            ) from error
+        return folder
+
+
 def check_output(output):
     """Raises `UserError` if a new run folder exists and is not empty."""
     directory = pathlib.Path(output)
-    if directory.exists() and (
-        not directory.is_dir() or any(directory.iterdir())
-    ):
+    try:
+        taken = directory.exists() and (
+            not directory.is_dir() or any(directory.iterdir())
+        )
+    except OSError as error:
+        raise UserError(
+            f"`--output {output:.80}` cannot be looked up: {error.strerror}. "
+            "Choose a folder that you may write to."
+        ) from error
+    if taken:
         raise UserError(
             f"`--output {output}` exists and is not empty; nothing in it was "
             "changed. Choose another folder, or continue the run in it with "
@@ -145,7 +216,14 @@ def check_seed(seed):
 
 def _settings_of_run(command, resume):
     config = pathlib.Path(resume) / "config.json"
-    if not config.exists():
+    try:
+        exists = config.exists()
+    except OSError as error:
+        raise UserError(
+            f"`--resume {resume:.80}` cannot be looked up: {error.strerror}. "
+            "Give the folder that the run printed first."
+        ) from error
+    if not exists:
         raise UserError(
             f"`--resume {resume}`: there is no run in that folder, as it has "
             "no config.json. Give the folder that the run printed first."

@@ -202,6 +202,7 @@ def _curve(records, tokens_per_step):
 
 def _generate(settings):
     """Continues a text; the result is in reading order."""
+    command_line.check_backend()
     command_line.check_seed(settings.seed)
     if not 1 <= settings.num_words <= _MOST_WORDS:
         raise command_line.UserError(

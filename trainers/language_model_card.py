@@ -87,7 +87,8 @@ def _arguments(settings, recipe):
     arguments = [
         word
         for word in getattr(settings, "arguments", brief)
-        if not word.startswith("--max-steps=")
+        # Without a stop before the training one command is enough.
+        if not word.startswith("--max-steps=") and word != "--prepare"
     ]
     if "--max-steps" in arguments:
         index = arguments.index("--max-steps")

@@ -51,6 +51,7 @@ def parse_arguments(argv):
 def main(argv):
     """Returns perplexities, token and word counts and the unknown rate."""
     arguments = parse_arguments(argv)
+    command_line.check_backend()
     from ulmfit_tf import data, pretrained, text
     from ulmfit_tf.data.token_cache import tokenize_corpus
 

@@ -7,7 +7,7 @@ import pathlib
 
 from trainers.command_line import UserError, write_json
 from trainers.recipe_flags import add_field_flags
-from trainers.recipes import CHOICES, Recipe, described_defaults, recipe_for
+from trainers.recipes import CHOICES, Recipe, described_defaults
 
 
 def add_recipe_flags(parser):
@@ -25,39 +25,14 @@ def add_recipe_flags(parser):
 def recipe_overrides(arguments):
     """Returns the fields that a file or flags give; flags win.
 
-    A file with all fields, as sweeps once wrote them, gives those that differ
-    from the data set's recipe: the others were nobody's choice.
-
     Args:
-        arguments: Namespace of a parser with `add_recipe_flags` and the flags
-            of a task.
+        arguments: Namespace of a parser with `add_recipe_flags`.
     """
     names = {field.name for field in dataclasses.fields(Recipe)}
     flags = {k: v for k, v in vars(arguments).items() if k in names}
     if arguments.recipe_file is None:
         return flags
-    given = given_by_file(
-        arguments.recipe_file,
-        arguments.dataset,
-        arguments.pretrained != ["none"],
-    )
-    return {**given, **flags}
-
-
-def given_by_file(path, dataset, pretrained, flag="--recipe"):
-    """Returns the fields that a file gives, see `recipe_overrides`.
-
-    Args:
-        path: Path of the file.
-        dataset: Name or path.
-        pretrained: Bool, whether there is a language model to start from.
-        flag: Str, the flag that named the file.
-    """
-    given = read_recipe(path, flag)
-    if given.keys() == {field.name for field in dataclasses.fields(Recipe)}:
-        usual = recipe_for(dataset, {}, pretrained)
-        given = {k: v for k, v in given.items() if v != getattr(usual, k)}
-    return given
+    return {**read_recipe(arguments.recipe_file), **flags}
 
 
 def write_recipe(path, fields):

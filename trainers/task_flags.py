@@ -2,19 +2,24 @@
 
 from trainers import command_line
 
+_SEPARATOR = "|"
+
 
 def add_task_flags(parser):
     """Adds the flags of the data, of what to start from, of the hardware."""
     add = parser.add_argument
     add("--dataset", help="registered name, tfds:NAME, file or folder")
     add("--data-dir", help="where data is looked for first")
-    add("--text-column", help="column of a CSV, TSV or JSONL file")
+    add(
+        "--text-column",
+        help="column of a CSV, TSV or JSONL file; text, unless given",
+    )
     add(
         "--label-column",
         action="append",
         metavar="NAME",
-        help="column of a CSV, TSV or JSONL file; with --multi-label also "
-        "several columns of 0 and 1: a,b,c",
+        help="column of a CSV, TSV or JSONL file; label, unless given; with "
+        "--multi-label also several columns of 0 and 1: a,b,c",
     )
     add(
         "--multi-label",
@@ -23,7 +28,7 @@ def add_task_flags(parser):
     )
     add(
         "--label-separator",
-        default="|",
+        default=_SEPARATOR,
         help="between the labels of one column, with --multi-label",
     )
     add(
@@ -63,6 +68,8 @@ def check_task_flags(parser, arguments, compares=False):
     """
     if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
         parser.error("--pretrained takes names and folders, or none alone")
+    if arguments.label_separator != _SEPARATOR and not arguments.multi_label:
+        parser.error("--label-separator is for --multi-label; leave it out")
     starts_from_scratch = arguments.pretrained == ["none"]
     defaults = {
         # Beside a pretrained model its sizes are taken.

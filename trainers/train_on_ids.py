@@ -38,7 +38,12 @@ def main(argv):
     )
     parser.add_argument("run", help="prepared run folder")
     directory = pathlib.Path(parser.parse_args(argv).run)
-    if not (directory / _FILE).exists():
+    try:
+        is_prepared = (directory / _FILE).exists()
+    except OSError:
+        # Of a name that is too long, or a folder that may not be read.
+        is_prepared = False
+    if not is_prepared:
         raise command_line.UserError(
             f"`{directory}` has no `{_FILE}`: it is no prepared run. Make one "
             "with `python -m trainers.language_model ... --prepare --output "
@@ -48,9 +53,11 @@ def main(argv):
         raise command_line.UserError(
             f"`{directory}` has no `config.json`. Copy the folder as a whole."
         )
-    settings = types.SimpleNamespace(
-        **command_line.read_json(directory / "config.json")
-    )
+    config = directory / "config.json"
+    try:
+        settings = types.SimpleNamespace(**command_line.read_json(config))
+    except (TypeError, ValueError) as error:
+        raise DamagedFile(config, error) from error
     with run_locked(directory), RunClock(directory) as clock:
         records = _train(settings, directory)
     return {

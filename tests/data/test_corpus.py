@@ -101,6 +101,13 @@ def test_linked_folders_are_read_and_each_file_once(write, tmp_path):
         assert sorted(iter_documents(corpus)) == ["a", "b"]
 
 
+def test_linked_files_are_read_once(write, tmp_path):
+    write("c/a.txt", "a")
+    (tmp_path / "c" / "latest.txt").symlink_to(tmp_path / "c" / "a.txt")
+    for corpus in (tmp_path / "c", f"{tmp_path}/c/*.txt"):
+        assert list(iter_documents(corpus)) == ["a"]
+
+
 def test_a_folder_that_cannot_be_read_is_told(write, tmp_path, monkeypatch):
     write("c/a.txt", "a")
     denied = PermissionError(13, "Permission denied", str(tmp_path / "c/b"))
@@ -137,9 +144,23 @@ def test_files_given_are_read_and_no_others(write, tmp_path):
     assert list(iter_documents(tmp_path / "c", files=files)) == ["a"]
 
 
+SPLITS = ("train", "valid", "test")
+
+
 def test_wikitext_folder_leaves_its_held_out_files_alone(write, tmp_path):
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         write(f"w/wiki.{split}.tokens", f" = {split} = \n")
+    assert list(iter_documents(tmp_path / "w")) == [" = train = \n"]
+
+
+@pytest.mark.parametrize("packed", [("train",), ("valid", "test"), SPLITS])
+def test_compressed_ones_too(write, tmp_path, packed):
+    for split in SPLITS:
+        content = f" = {split} = \n"
+        if split in packed:
+            write(f"w/wiki.{split}.tokens.gz", gzip.compress(content.encode()))
+        else:
+            write(f"w/wiki.{split}.tokens", content)
     assert list(iter_documents(tmp_path / "w")) == [" = train = \n"]
 
 
@@ -209,6 +230,8 @@ def test_documents_are_streamed(write):
         ("wikitext103", "no corpus.*Did you mean `wikitext-103`"),
         ("nowhere/*.txt", "no corpus.*wikipedia-en-2015"),
         ("wikipedia-en-2015", "not found.*no address.*`DIR/wikipedia-en"),
+        ("~nobody-of-this-name/texts", "corpus `~nobody.*no path"),
+        ("x" * 300, "no path that can be looked up"),
     ],
 )
 def test_unknown_corpora_fail_before_iteration(name, message):

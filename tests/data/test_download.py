@@ -50,6 +50,22 @@ def no_route():
     return TransferError("no route")
 
 
+def test_an_official_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.label").write_bytes(CONTENT)
+    monkeypatch.setattr(download, "sha256_of", refuse)
+    with pytest.raises(DataError, match=r"a\.label. could not be read"):
+        resolve(SOURCE, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/x", "x" * 300])
+def test_data_folders_that_cannot_be_looked_up_are_refused(folder):
+    with pytest.raises(DataError, match="does not exist"):
+        resolve(SOURCE, folder)
+
+
 def test_download_goes_to_the_cache_once(network, tmp_path):
     installed = network([])
     for _ in range(2):

@@ -53,8 +53,24 @@ def test_labels_come_joined_as_lists_and_as_flags(
     assert "count as examples of none" in note
 
 
-def test_a_list_in_a_cell_must_be_json(write):
-    path = write("t.tsv", "text\ttags\na film\t['fun', 'old']\n")
+@pytest.mark.parametrize("flags", ["[0, 1, 0]", "[true, false, true]"])
+def test_flags_in_a_list_name_no_labels(write, flags):
+    path = write("t.jsonl", f'{{"text": "a film", "tags": {flags}}}\n')
+    with pytest.raises(DataError, match="line 1 .* are flags.*one column"):
+        load(path)
+
+
+def test_numbers_may_be_labels(write):
+    lines = ('{"text": "a", "tags": [0, 1]}', '{"text": "b", "tags": [2]}')
+    path = write("t.jsonl", "\n".join(lines))
+    assert load(path).classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    "cell", ["['fun', 'old']", f"[{'1' * 5000}]", "[" * 100_000 + "]"]
+)
+def test_a_list_in_a_cell_must_be_json(write, cell):
+    path = write("t.tsv", f"text\ttags\na film\t{cell}\n")
     with pytest.raises(DataError, match="line 2 .* are none in JSON"):
         load(path)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import string
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -190,6 +191,19 @@ def test_copies_of_a_held_out_text_go_along():
     assert len(dataset.test_texts) == 2 * len(test)
     check_labels_belong_to_texts(dataset.test_texts, dataset.test_labels)
     assert len(dataset.train_texts) + len(dataset.test_texts) == 140
+
+
+def test_one_long_text_does_not_make_all_of_them_long():
+    dataset = with_copies((400, 400), 2)
+    dataset.train_texts[0] += " and so on" * 10_000
+    tracemalloc.start()
+    try:
+        hold_out_test(dataset, 0.1, seed=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # As one array they would take 640 MB.
+    assert peak < 20e6
 
 
 def test_a_class_of_one_text_is_trained_on_and_nothing_is_on_both_sides():

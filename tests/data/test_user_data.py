@@ -331,6 +331,10 @@ def test_a_carriage_return_inside_of_a_field_is_a_blank(write):
     # As Python's own writer leaves it, without quotes.
     path = write("t.csv", 'text,label\nab\rcd,x\r\n"e\rf",y\n')
     assert load(path).train_texts == ["ab cd", "e f"]
+    # Nor has the last line to have an end.
+    for end in ("", "\r"):
+        path = write("t.csv", f"text,label\na b,x\nc\rd,y{end}")
+        assert load(path).train_texts == ["a b", "c d"]
 
 
 @pytest.mark.parametrize("name", ["unlabelled", "unlabeled", "unsup"])

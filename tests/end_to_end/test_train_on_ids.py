@@ -13,6 +13,7 @@ import pytest
 
 from trainers import hardware, language_model, train_on_ids
 from trainers.command_line import UserError
+from ulmfit_tf.whole_files import DamagedFile
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _TEXTS = "\n".join(
@@ -245,6 +246,15 @@ def test_preparing_refuses_a_rate_that_would_never_rise(start, tmp_path):
 
 def test_another_folder_is_no_prepared_run(tmp_path):
     with pytest.raises(UserError, match="no prepared run.*--prepare"):
+        train_on_ids.main([str(tmp_path)])
+    with pytest.raises(UserError, match="no prepared run"):
+        train_on_ids.main(["x" * 300])
+
+
+def test_settings_that_were_cut_short_are_named(tmp_path):
+    (tmp_path / "ids.npz").touch()
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DamagedFile, match=r"config\.json. cannot be read"):
         train_on_ids.main([str(tmp_path)])
 
 

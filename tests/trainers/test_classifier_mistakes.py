@@ -11,7 +11,7 @@ import sentencepiece
 
 from trainers import classifier, command_line
 from ulmfit_tf import models, pretrained, text
-from ulmfit_tf.data import download
+from ulmfit_tf.data import download, load_dataset
 
 ROWS = [(f"text number {i}", "good" if i % 3 else "bad") for i in range(30)]
 
@@ -235,6 +235,48 @@ SCRATCH = ("--pretrained", "none")
             id="too_few_pieces",
         ),
         pytest.param(
+            ["--dataset", "reviews.csv", "--checkpoint-seconds", "nan"],
+            ["--checkpoint-seconds: must be 0 or more. Received: nan"],
+            id="time_between_states",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--checkpoint-seconds", "-1"]
+            + ["--output", "new"],
+            ["--checkpoint-seconds: must be 0 or more. Received: -1"],
+            id="negative_time",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--label-separator", ";"],
+            ["--label-separator is for --multi-label"],
+            id="separator_of_nothing",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--bidirectional"]
+            + ["--direction", "backward"],
+            ["--bidirectional reads both ways; leave out --direction"],
+            id="two_directions_and_one",
+        ),
+        pytest.param(
+            ["--dataset", "trec6", "--text-column", "question"],
+            ["`--text-column`, `--label-column`", "`trec6`", "leave them out"],
+            id="column_of_a_registered_set",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--output", "x" * 300],
+            ["`--output xxx", "File name too long"],
+            id="long_output",
+        ),
+        pytest.param(
+            ["--resume", "x" * 300],
+            ["`--resume xxx", "File name too long"],
+            id="long_resume",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--pretrained", "A text. " * 50],
+            ["`A text.", "cannot be looked up", "shipped model"],
+            id="text_for_a_model",
+        ),
+        pytest.param(
             ["--dataset", "reviews.csv", "--output", "used"],
             ["`--output used` exists and is not empty", "--resume used"],
             id="used_output",
@@ -260,6 +302,35 @@ def test_a_mistake_ends_with_status_2_and_a_message(
     message = complaint(arguments)
     for part in expected:
         assert part in message
+
+
+@pytest.mark.parametrize("way", ["variable", "file"])
+def test_another_backend_of_keras(complaint, folder, monkeypatch, way):
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if way == "variable":
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+    else:
+        (folder / "keras.json").write_text('{"backend": "jax"}')
+    message = complaint(["--dataset", "reviews.csv", "--output", "run"])
+    named = {"variable": "KERAS_BACKEND", "file": str(folder / "keras.json")}
+    assert f"`{named[way]}` makes `jax` the backend of Keras" in message
+    assert "KERAS_BACKEND=tensorflow" in message
+
+
+def test_runs_of_one_second_have_folders_of_their_own(folder, monkeypatch):
+    monkeypatch.setattr(command_line.time, "strftime", lambda format: "now")
+    folders = [command_line.new_run_folder("trec6") for _ in range(3)]
+    assert folders == ["runs/trec6-now", "runs/trec6-now-2", "runs/trec6-now-3"]
+    assert all((folder / each).is_dir() for each in folders)
+
+
+def test_a_test_fraction_that_is_not_used_is_told(caplog):
+    load_dataset("questions", test_fraction=0.3)
+    assert "`--test-fraction` is not used" in caplog.text
+    caplog.clear()
+    load_dataset("questions")
+    assert "--test-fraction" not in caplog.text
 
 
 def test_no_network(complaint, folder, monkeypatch):

@@ -36,6 +36,17 @@ def test_flags_overrule_the_file_and_the_rest_is_not_given(tmp_path):
     assert recipe_overrides(parser.parse_args([])) == {}
 
 
+def test_a_file_with_all_fields_gives_all_of_them(tmp_path):
+    """What is the default is a choice as well, and no size changes it."""
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(dataset="trec6", pretrained=["compact"])
+    add_recipe_flags(parser)
+    fields = dataclasses.asdict(Recipe())
+    write_recipe(tmp_path / "all.json", fields)
+    arguments = parser.parse_args(["--recipe", str(tmp_path / "all.json")])
+    assert recipe_overrides(arguments) == fields
+
+
 def test_help_says_of_each_flag_what_it_does():
     parser = argparse.ArgumentParser()
     add_recipe_flags(parser)

@@ -207,6 +207,25 @@ def small_dataset(step=0):
     return dataset.repeat()
 
 
+def test_a_state_with_damaged_weights_is_named_and_changes_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    resumable_fit(small_model(), small_dataset, 1, 1, TrainingState(path))
+    content = bytearray(path.read_bytes())
+    # One of the numbers of an array that lies behind others.
+    with np.load(path) as file:
+        name = [name for name in file.files if name != "header"][-1]
+    header = content.index(b"NUMPY", content.index(f"{name}.npy".encode()))
+    content[header - 1 + 128] ^= 1
+    path.write_bytes(content)
+    assert saved_step(path) == 1
+    other = small_model()
+    before = other.get_weights()
+    with pytest.raises(DamagedFile, match=r"state\.npz. cannot be read"):
+        TrainingState(path).restore(other)
+    for weights, kept in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weights, kept)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"cut short"])
 def test_files_that_are_damaged_are_named(tmp_path, content):
     path = tmp_path / "state.npz"

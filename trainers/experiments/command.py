@@ -14,7 +14,7 @@ from trainers import command_line
 from trainers.locks import locked
 from trainers.recipe_files import (
     add_recipe_flags,
-    given_by_file,
+    read_recipe,
     recipe_overrides,
 )
 from trainers.recipes import (
@@ -83,6 +83,7 @@ def parse(parser, argv, extendable, compares=False):
     if arguments.resume is None and arguments.dataset is None:
         parser.error("--dataset is needed, unless with --resume")
     check_task_flags(parser, arguments, compares)
+    command_line.check_backend()
     if arguments.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {arguments.seeds}")
     return arguments
@@ -350,7 +351,7 @@ def _scratch_overrides(arguments, overrides):
     shared = {k: v for k, v in overrides.items() if k in TASK_FIELDS}
     if not file:
         return shared
-    own = given_by_file(file, arguments.dataset, False, "--scratch-recipe")
+    own = read_recipe(file, "--scratch-recipe")
     left_out = sorted(set(own) & set(TASK_FIELDS))
     if left_out:
         _log.info(

@@ -117,16 +117,24 @@ def corpus_files(
     if name in CORPORA:
         _, paths = resolve(CORPORA[name], data_dir, cache_dir)
         return _one_form_each(path for path in paths if _is_readable(path))
-    path = Path(name).expanduser()
-    if path.is_file():
+    try:
+        path = Path(name).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"The corpus `{name:.80}` is no path that can be looked up: "
+            f"{str(error):.200}. Expected: the path of a file or folder."
+        ) from error
+    if is_file:
         _check_suffix(path)
         return [path]
-    if path.is_dir():
-        files = _usable(_files_below(path))
-    else:
-        files = _usable(map(Path, glob.glob(str(path), recursive=True)))
-        # A link to a folder above leads to the same files again and again.
-        files = list({os.path.realpath(each): each for each in files}.values())
+    files = _usable(
+        _files_below(path)
+        if is_folder
+        else map(Path, glob.glob(str(path), recursive=True))
+    )
+    # A link leads to the same file again, one to a folder above to all.
+    files = list({os.path.realpath(each): each for each in files}.values())
     if files:
         return files
     near = difflib.get_close_matches(name.lower(), CORPORA, n=1)
@@ -169,14 +177,19 @@ def _fingerprint(path):
     return {"name": path.name, "size": size, "sha256": digest}
 
 
+def _plain(path):
+    """Returns what a file would be called if it were not compressed."""
+    compressed = path.suffix.lower() in COMPRESSIONS
+    return path.with_suffix("") if compressed else path
+
+
 def _one_form_each(paths):
     """Keeps, of a file's plain and compressed forms, the first of these."""
     forms = ["", *COMPRESSIONS]
     best: dict[Path, tuple[int, Path]] = {}
     for path in paths:
-        compressed = path.suffix.lower() in COMPRESSIONS
-        stem = path.with_suffix("") if compressed else path
-        form = forms.index(path.suffix.lower() if compressed else "")
+        stem = _plain(path)
+        form = forms.index("" if stem == path else path.suffix.lower())
         if stem not in best or form < best[stem][0]:
             best[stem] = (form, path)
     return [path for _, path in sorted(best.values(), key=lambda b: b[1])]
@@ -216,10 +229,10 @@ def _usable(paths):
         for path in paths
         if path.is_file() and data_suffix(path) in CORPUS_SUFFIXES
     )
-    if any(path.name == "wiki.train.tokens" for path in files):
+    if any(_plain(path).name == "wiki.train.tokens" for path in files):
         # WikiText's folder: its other two files are for perplexity only.
         held_out = ("wiki.valid.tokens", "wiki.test.tokens")
-        files = [path for path in files if path.name not in held_out]
+        files = [path for path in files if _plain(path).name not in held_out]
     return files
 
 

@@ -30,7 +30,12 @@ def default_cache_dir() -> Path:
 
 def check_sha256(path: Path, expected: str):
     """Raises a `DataError` if a file is not the one it should be."""
-    received = sha256_of(path)
+    try:
+        received = sha256_of(path)
+    except OSError as error:
+        raise DataError(
+            f"`{path}` could not be read: {error}. Check its permissions."
+        ) from error
     if received != expected:
         raise DataError(
             f"`{path}` is not the official file. Expected sha256: "

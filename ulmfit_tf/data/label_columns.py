@@ -85,6 +85,14 @@ class LabelList:
         elif not isinstance(value, list):
             value = [value]
         names = [_name(path, line_number, each) for each in value]
+        different = {name.lower() for name in names}
+        if different <= {*_FLAGS} and len(different) < len(names):
+            raise DataError(
+                f"The labels in line {line_number} of `{path}` are flags, of "
+                f"which a list cannot say what they stand for: {value!r:.80}. "
+                "Expected the names of the text's labels, or one column of 0 "
+                "and 1 for each label, named with `--label-column`."
+            )
         return tuple(dict.fromkeys(filter(None, names)))
 
     def dataset(self, *parts: Any, **others: Any) -> TextDataset:
@@ -100,10 +108,11 @@ def _listed(path: Path, line_number: int, text: str, separator: str) -> list:
         return text.split(separator)
     try:
         return json.loads(stripped)
-    except json.JSONDecodeError as error:
+    # Of a number with too many digits, and of lists that lie too deep.
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"The labels in line {line_number} of `{path}` look like a list "
-            f"and are none in JSON: {text!r} ({error}). Expected "
+            f"and are none in JSON: {text!r:.80} ({error}). Expected "
             f'`["one", "other"]` or `one{separator}other`.'
         ) from error
 

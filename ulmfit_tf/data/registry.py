@@ -85,6 +85,8 @@ def _zhang(
     return RegisteredDataset(source, read, rows=(*rows, 0))
 
 
+_TEST_FRACTION = 0.1
+
 DATASETS: dict[str, RegisteredDataset] = {
     "trec6": _trec("trec6", fine=False),
     "trec50": _trec("trec50", fine=True),
@@ -175,7 +177,7 @@ def load_dataset(
     text_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     cache_dir: str | Path | None = None,
-    test_fraction: float = 0.1,
+    test_fraction: float = _TEST_FRACTION,
     seed: int = 0,
     multi_label: bool = False,
     label_separator: str = LABEL_SEPARATOR,
@@ -190,10 +192,10 @@ def load_dataset(
             `$ULMFIT_TF_DATA` and the cache. What is in none of them is
             downloaded into the cache.
         text_column: Column or feature that holds the text. Default for
-            files: `text`; for `tfds:NAME`: the first text feature. Unused
-            for registered names.
+            files: `text`; for `tfds:NAME`: the first text feature. Not for
+            registered names.
         label_column: Column or feature that holds the label. Default:
-            `label`. Unused for registered names. With `multi_label` also
+            `label`. Not for registered names. With `multi_label` also
             several columns of 0 and 1, one a class.
         cache_dir: Cache folder. Default: `$XDG_CACHE_HOME/ulmfit_tf` or
             `~/.cache/ulmfit_tf`.
@@ -226,6 +228,12 @@ def load_dataset(
             "Expected a file or folder of your own, whose texts may have "
             "several. Leave the flag out."
         )
+    if name in DATASETS and (text_column or label_column):
+        raise DataError(
+            f"`--text-column`, `--label-column`: what the texts and labels of "
+            f"`{name}` are is known. They are for files of your own; leave "
+            "them out."
+        )
     if name in DATASETS:
         dataset = _load_registered(DATASETS[name], data_dir, cache_dir)
     elif name.startswith("tfds:"):
@@ -246,6 +254,12 @@ def load_dataset(
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)
         dataset = _without_test_texts(dataset)
+    elif test_fraction not in (0, _TEST_FRACTION):
+        logger.warning(
+            "`%s` has a test split, so no other one is held out: "
+            "`--test-fraction` is not used.",
+            dataset.name,
+        )
     dataset = _with_note_of_repeated(dataset)
     for note in dataset.notes:
         logger.warning(note)

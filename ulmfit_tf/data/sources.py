@@ -96,8 +96,13 @@ def data_roots(data_dir: str | Path | None) -> list[Path]:
     """
     roots = []
     if data_dir is not None:
-        roots.append(Path(data_dir).expanduser())
-        if not roots[0].is_dir():
+        try:
+            roots.append(Path(data_dir).expanduser())
+            exists = roots[0].is_dir()
+        except (OSError, RuntimeError):
+            # Of an unknown user's home, or with a name that is too long.
+            exists = False
+        if not exists:
             raise DataError(
                 f"The data folder `{data_dir}` does not exist. Expected an "
                 "existing folder. Check `--data-dir`, or leave it out to "

@@ -239,9 +239,10 @@ def _draw_texts(dataset, fraction, seed, part):
     that has too few different ones, and a text that alone would be more than
     half of what is to be held out (unless all are as frequent).
     """
-    _, groups = np.unique(
-        [text.strip() for text in dataset.train_texts], return_inverse=True
-    )
+    # An array of them would make each as wide as the longest.
+    stripped = [text.strip() for text in dataset.train_texts]
+    numbers = {text: i for i, text in enumerate(sorted(set(stripped)))}
+    groups = np.array([numbers[text] for text in stripped])
     sizes = np.bincount(groups)
     counts = _label_counts(dataset)
     one_label = dataset.task_type is not TaskType.MULTI_LABEL

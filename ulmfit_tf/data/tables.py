@@ -88,7 +88,7 @@ def parse_csv(
     csv.field_size_limit(2**31 - 1)
     # Strict: an unclosed quote would swallow the rest of the file.
     reader = csv.reader(
-        map(_without_stray_returns, lines),
+        _without_stray_returns(lines),
         delimiter=delimiter,
         skipinitialspace=blanks,
         strict=True,
@@ -113,17 +113,17 @@ def parse_csv(
         ) from error
 
 
-def _without_stray_returns(line):
-    """Replaces carriage returns inside of a line, which end no line there.
+def _without_stray_returns(lines):
+    """Replaces carriage returns inside of lines, which end no line there.
 
     Python's writer leaves them without quotes, and its reader refuses them.
+    In a first line that nothing ends they end the lines, and stay.
     """
-    if "\r" not in line or not line.endswith("\n"):
-        return line
-    body, end = (
-        (line[:-2], "\r\n") if line.endswith("\r\n") else (line[:-1], "\n")
-    )
-    return body.replace("\r", " ") + end
+    for index, line in enumerate(lines):
+        body = line.removesuffix("\n").removesuffix("\r")
+        if "\r" in body and (index or line.endswith("\n")):
+            line = body.replace("\r", " ") + line[len(body) :]
+        yield line
 
 
 def require_columns(path: Path, record: dict, *columns: str):

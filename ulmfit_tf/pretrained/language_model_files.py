@@ -176,9 +176,15 @@ def _candidates(names):
                     name,
                 )
         parts = [root / part for part in ("forward", "backward")]
-        parts = [p for p in parts if (p / "config.json").exists()]
-        if not parts and (root / "config.json").exists():
-            parts = [root]
+        try:
+            parts = [p for p in parts if (p / "config.json").exists()]
+            if not parts and (root / "config.json").exists():
+                parts = [root]
+        except OSError as error:
+            raise ValueError(
+                f"`{name:.80}` cannot be looked up: {error.strerror}. Expected "
+                "the name of a shipped model or its directory."
+            ) from error
         yield from parts
 
 

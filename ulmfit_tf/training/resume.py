@@ -65,26 +65,31 @@ class TrainingState(keras.callbacks.Callback):
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         saved_step(self.path)
-        with np.load(self.path, allow_pickle=False) as file:
-            header = json.loads(file["header"].tobytes())
-            kinds = self._variables(model)
-            for kind, variables in kinds.items():
-                expected = [list(v.shape) for v in variables]
-                found = header["shapes"].get(kind, [])
-                if kind != "metrics" and found != expected:
-                    raise ValueError(
-                        f"`{self.path}` holds the training state of another "
-                        f"model: its {kind} variables differ in number or "
-                        "shape. Resume with the settings the run was started "
-                        "with, or start a new run."
-                    )
-            for kind in ("model", "optimizer", "callback"):
-                for index, variable in enumerate(kinds[kind]):
-                    assign_value(variable, file[f"{kind}_{index}"])
-            self._metrics_to_restore = [
-                file[f"metrics_{index}"]
-                for index in range(len(header["shapes"]["metrics"]))
-            ]
+        # Whole, before any variable is assigned.
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except DAMAGE as error:
+            raise DamagedFile(self.path, error) from error
+        header = json.loads(arrays["header"].tobytes())
+        kinds = self._variables(model)
+        for kind, variables in kinds.items():
+            expected = [list(v.shape) for v in variables]
+            found = header["shapes"].get(kind, [])
+            if kind != "metrics" and found != expected:
+                raise ValueError(
+                    f"`{self.path}` holds the training state of another "
+                    f"model: its {kind} variables differ in number or "
+                    "shape. Resume with the settings the run was started "
+                    "with, or start a new run."
+                )
+        for kind in ("model", "optimizer", "callback"):
+            for index, variable in enumerate(kinds[kind]):
+                assign_value(variable, arrays[f"{kind}_{index}"])
+        self._metrics_to_restore = [
+            arrays[f"metrics_{index}"]
+            for index in range(len(header["shapes"]["metrics"]))
+        ]
         self.step = header["step"]
         self.records = header["records"]
         self.stopped = header["stopped"]

@@ -98,16 +98,16 @@ def test_a_baseline_s_file_does_not_change_what_is_read(tmp_path):
     assert scratch.learning_rate == 0.003
 
 
-def test_a_baseline_s_file_with_all_fields_gives_those_that_differ(tmp_path):
-    """As older sweeps wrote them; batches of 64 stay no choice of anybody."""
+def test_a_baseline_s_file_with_all_fields_gives_all_of_them(tmp_path):
+    """Those as well that are the default, which a size would change."""
     file = tmp_path / "scratch.json"
     recipe = recipe_for("trec6", {"dropout": 0.5}, pretrained=False)
     file.write_text(json.dumps(dataclasses.asdict(recipe)))
     experiment = _experiment(tmp_path, "--scratch-recipe", str(file))
-    assert experiment.settings["scratch_overrides"] == {"dropout": 0.5}
     scratch = experiment.recipe(from_scratch=True)
     fitted = experiment.fitted(scratch, _task(50), from_scratch=True)
-    assert fitted.batch_size == 25 and fitted.epochs > 40
+    assert fitted.dropout == 0.5
+    assert (fitted.batch_size, fitted.epochs) == (64, recipe.epochs)
 
 
 def test_a_resumed_experiment_keeps_its_number_format(tmp_path, monkeypatch):
