@@ -164,6 +164,9 @@ def test_trained_elsewhere_it_is_the_same_run(prepared, direct, tmp_path):
     assert records == expected_records
     for name, array in expected_weights.items():
         np.testing.assert_array_equal(weights[name], array, err_msg=name)
+    # The command of the card trains to the end.
+    card = (prepared / "forward" / "model_card.md").read_text()
+    assert "trainers.language_model" in card and "--prepare" not in card
 
 
 def test_jax_trains_it_without_tensorflow(prepared, direct):
