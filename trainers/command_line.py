@@ -30,6 +30,7 @@ __all__ = [
     "record",
     "refuse_other_flags",
     "run",
+    "seconds",
     "write_json",
 ]
 # Mistakes of the user, which end in one message and exit status 2. Training
@@ -62,13 +63,14 @@ def add_run_flags(parser):
     add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
     add(
         "--checkpoint-seconds",
-        type=_seconds,
+        type=seconds,
         default=120.0,
         help="time between saved training states",
     )
 
 
-def _seconds(text):
+def seconds(text):
+    """Reads a time for `argparse`, which tells a wrong one."""
     value = float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more. Received: {text}")
@@ -141,7 +143,7 @@ def check_backend():
     """Raises `UserError` if Keras is told to compute without TensorFlow.
 
     What reads texts or answers needs it; `KERAS_BACKEND` is for
-    `trainers.train_on_ids` and for training language models.
+    `trainers.train_on_ids`.
     """
     backend, named_by = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
     if not backend:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 from typing import Any
 
 from trainers import command_line, hardware
@@ -30,16 +29,7 @@ class RunOptions:
 
     @classmethod
     def from_settings(cls, settings):
-        """Returns the options that a command line's settings ask for.
-
-        Raises:
-            UserError: If one is out of range.
-        """
-        if not 0 <= settings.checkpoint_seconds < math.inf:
-            raise command_line.UserError(
-                "`--checkpoint-seconds` must be 0 or more. Received: "
-                f"{settings.checkpoint_seconds}."
-            )
+        """Returns the options that a command line's settings ask for."""
         return cls(
             direction=settings.direction,
             seed=settings.seed,

@@ -1,8 +1,7 @@
 """What every command that trains classifiers is told of its data."""
 
 from trainers import command_line
-
-_SEPARATOR = "|"
+from ulmfit_tf.data.task_type import LABEL_SEPARATOR
 
 
 def add_task_flags(parser):
@@ -28,7 +27,7 @@ def add_task_flags(parser):
     )
     add(
         "--label-separator",
-        default=_SEPARATOR,
+        default=LABEL_SEPARATOR,
         help="between the labels of one column, with --multi-label",
     )
     add(
@@ -68,7 +67,10 @@ def check_task_flags(parser, arguments, compares=False):
     """
     if "none" in arguments.pretrained and len(arguments.pretrained) > 1:
         parser.error("--pretrained takes names and folders, or none alone")
-    if arguments.label_separator != _SEPARATOR and not arguments.multi_label:
+    if (
+        arguments.label_separator != LABEL_SEPARATOR
+        and not arguments.multi_label
+    ):
         parser.error("--label-separator is for --multi-label; leave it out")
     starts_from_scratch = arguments.pretrained == ["none"]
     defaults = {
