@@ -86,15 +86,13 @@ def _train(settings, directory, max_steps, clock, prepare):
     """
     from trainers.corpus_text import prepare_corpus
     from trainers.run_options import RunOptions
-    from ulmfit_tf import models, pretrained, training
+    from ulmfit_tf import pretrained, training
 
     recipe = recipe_of(vars(settings))
     options = RunOptions.of_run(settings, directory, trains=not prepare)
     start = _load_pretrained(settings)
     corpus = prepare_corpus(settings, recipe, start, directory)
-    architecture = (
-        start.architecture if start else models.ARCHITECTURES[settings.preset]
-    )
+    architecture = start.architecture if start else _new_sizes(settings)
     figures = {"corpus": settings.corpus, "direction": settings.direction}
     state = directory / "training" / "training_state.npz"
     task = (architecture, corpus.tokenizer, corpus.weights, corpus.train)
@@ -245,7 +243,7 @@ def _check_settings(settings):
             "`--validation-fraction` must be above 0 and at most 0.5. "
             f"Received: {settings.validation_fraction}."
         )
-    from ulmfit_tf import data, models
+    from ulmfit_tf import data
 
     data.corpus_files(settings.corpus, data_dir=settings.data_dir)
     corpus = pathlib.Path(settings.corpus).expanduser().resolve()
@@ -259,12 +257,30 @@ def _check_settings(settings):
             "the run's own files would be read as its text. Choose a folder "
             "outside of it."
         )
+    _new_sizes(settings)
+    return _load_pretrained(settings)
+
+
+def _new_sizes(settings):
+    """Returns the `Architecture` of a model with new weights."""
+    from ulmfit_tf import models
+
+    # Runs begun with an earlier release have a preset alone.
+    sizes = getattr(settings, "sizes", None)
+    if sizes is not None:
+        try:
+            return models.Architecture(*(int(n) for n in sizes.split(",")))
+        except (TypeError, ValueError) as error:
+            raise command_line.UserError(
+                "`--sizes` must be two or three positive integers, such as "
+                f"300,512,3. Received: {sizes}."
+            ) from error
     if settings.preset not in models.ARCHITECTURES:
         raise command_line.UserError(
             f"`--preset` must be one of {', '.join(models.ARCHITECTURES)}. "
             f"Received: {settings.preset}."
         )
-    return _load_pretrained(settings)
+    return models.ARCHITECTURES[settings.preset]
 
 
 def _absolute_paths(settings):

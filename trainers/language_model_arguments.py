@@ -43,7 +43,14 @@ def parse_arguments(argv):
     add("--resume", metavar="DIR", help="run folder to continue")
     add("--data-dir", help="where registered corpora are looked for")
     add("--text-column", default="text", help="column of CSV, TSV, JSONL")
-    add("--preset", default="compact", help="compact or paper")
+    add("--preset", default="compact", help="compact, paper, small or tiny")
+    add(
+        "--sizes",
+        metavar="EMBEDDING,HIDDEN,LAYERS",
+        help="in place of a preset: width of the embedding and the last LSTM "
+        "layer, width of the others, number of LSTM layers; compact is "
+        "300,512,3",
+    )
     add("--direction", default="forward", choices=("forward", "backward"))
     add(
         "--pretrained",
@@ -175,7 +182,7 @@ def _check_search(parser, arguments):
 
 def _check_pretrained(parser, arguments, given):
     """Ends if a flag contradicts `--pretrained`, or needs it."""
-    its_own = sorted(given & {"--preset", "--tokenizer"})
+    its_own = sorted(given & {"--preset", "--sizes", "--tokenizer"})
     if arguments.pretrained and its_own:
         parser.error(
             f"{', '.join(its_own)}: a --pretrained model has its own; leave "
@@ -204,6 +211,8 @@ def _check_combination(parser, arguments, argv):
         parser.error(f"{', '.join(sorted(useless))}: only with --generate")
     command_line.refuse_other_flags(parser, argv, allowed=("--max-steps",))
     _check_pretrained(parser, arguments, given)
+    if {"--preset", "--sizes"} <= given:
+        parser.error("give either --preset or --sizes")
     if arguments.resume is None:
         for needed in ("corpus", "output"):
             if getattr(arguments, needed) is None:

@@ -1,5 +1,6 @@
 """The language model command on a small text of the user's own."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -41,6 +42,23 @@ def trained(language_model_command, shrunk, tmp_path_factory):
     return language_model_command.figures(
         *shrunk, "--epochs", "2", "--output", str(output)
     )
+
+
+def test_a_model_has_the_sizes_that_were_asked_for(
+    language_model_command, corpus, tmp_path
+):
+    from ulmfit_tf.pretrained import load_pretrained
+
+    output = tmp_path / "run"
+    language_model_command.figures(
+        *("--corpus", str(corpus), "--sizes", "12,20,2", "--max-steps", "1"),
+        *("--validation-fraction", "0.1"),
+        *("--batch-size", "4", "--output", str(output)),
+    )
+    architecture = load_pretrained([str(output)], "forward").architecture
+    assert dataclasses.astuple(architecture) == (12, 20, 2)
+    card = (output / "forward" / "model_card.md").read_text()
+    assert "embedding 12, 2 LSTM\nlayers (hidden 20)" in card
 
 
 def test_it_learns_and_leaves_a_model_that_loads(trained):
@@ -298,6 +316,20 @@ def test_other_steps_are_refused_where_rates_have_fallen(
     [
         pytest.param(["--corpus", "wikitext-13"], "wikitext-103", id="name"),
         pytest.param(["--preset", "huge"], "compact", id="preset"),
+        pytest.param(["--sizes", "300"], "300,512,3", id="one_size"),
+        pytest.param(["--sizes", "16,24,0"], "300,512,3", id="no_layer"),
+        pytest.param(["--sizes", "1,2,3,4"], "300,512,3", id="four_sizes"),
+        pytest.param(["--sizes", "16x24"], "300,512,3", id="sizes_no_numbers"),
+        pytest.param(
+            ["--sizes", "16,24", "--preset", "tiny"],
+            "either --preset or --sizes",
+            id="sizes_and_preset",
+        ),
+        pytest.param(
+            ["--pretrained", "compact", "--sizes", "400,800,3"],
+            "--sizes: a --pretrained model has its own",
+            id="sizes_of_pretrained",
+        ),
         pytest.param(["--pretrained", "nowhere"], "nowhere", id="pretrained"),
         pytest.param(["--epochs", "0"], "--epochs", id="epochs"),
         pytest.param(["--max-steps", "-1"], "--max-steps", id="max_steps"),
