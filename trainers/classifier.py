@@ -21,6 +21,7 @@ from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
     load_dataset,
+    where_it_began,
 )
 
 _NAME = "trainers.classifier"
@@ -76,7 +77,7 @@ def main(argv):
             _NAME, None, arguments.resume, None
         )
         # Runs of earlier releases lack the newer settings.
-        settings = {**given, **settings}
+        settings = where_it_began({**given, **settings})
         if (directory / "metrics.json").exists():
             return command_line.read_json(directory / "metrics.json")["figures"]
         try:
@@ -121,6 +122,8 @@ def main(argv):
                 **given,
                 "recipe": dataclasses.asdict(recipe),
                 "data": task.fingerprint,
+                "language_models": task.language_models_fingerprint,
+                "working_folder": os.getcwd(),
             },
         )
     elif settings.get("data") != task.fingerprint:
@@ -128,6 +131,16 @@ def main(argv):
             f"`--resume {arguments.resume}`: the data set is not the one the "
             "run was started with: its texts, labels or words differ. Put "
             "the old data back, or start a new run."
+        )
+    # Runs of earlier releases do not know theirs.
+    elif settings.get("language_models") not in (
+        None,
+        task.language_models_fingerprint,
+    ):
+        raise command_line.UserError(
+            f"`--resume {arguments.resume}`: the pretrained language model "
+            f"({' '.join(settings['pretrained'])}) is not the one the run was "
+            "started with. Put the old one back, or start a new run."
         )
     with run_locked(directory), RunClock(directory) as clock:
         return run_classifier(

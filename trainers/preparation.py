@@ -55,6 +55,16 @@ class Task:
             (self.train, self.validation), len(self.tokenizer.vocabulary)
         )
 
+    @functools.cached_property
+    def language_models_fingerprint(self):
+        """Str that differs if what is started from does."""
+        arrays = []
+        for direction in self.directions:
+            model = self.language_models[direction]
+            weights = model.weights if model else {}
+            arrays += [weights[name] for name in sorted(weights)]
+        return _fingerprint("", *arrays)
+
     def fewest_epochs(self, method):
         """Returns the epochs that a way of unfreezing takes at least."""
         return _fewest_epochs(method, self.architecture)

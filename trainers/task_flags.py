@@ -1,5 +1,7 @@
 """What every command that trains classifiers is told of its data."""
 
+import os
+
 from trainers import command_line
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR
 
@@ -117,3 +119,35 @@ def load_dataset(settings):
     if getattr(settings, "num_labels", None) is not None:
         dataset = dataset.limit_labels(settings.num_labels, seed=settings.seed)
     return dataset
+
+
+def where_it_began(settings):
+    """Returns a resumed run's settings, with paths that lead to its files.
+
+    Relative ones are meant from the folder in which the run was started.
+
+    Args:
+        settings: Dict of the run's settings; `working_folder` is that folder.
+    """
+    # Runs of earlier releases lack it.
+    folder = settings.get("working_folder")
+    if folder in (None, os.getcwd()):
+        return settings
+    from ulmfit_tf import data, pretrained
+
+    def path(name):
+        return os.path.join(folder, os.path.expanduser(name))
+
+    dataset, data_dir = settings["dataset"], settings["data_dir"]
+    if dataset not in data.DATASETS and not dataset.startswith("tfds:"):
+        dataset = path(dataset)
+    names = {"none", *pretrained.shipped_models()}
+    return {
+        **settings,
+        "dataset": dataset,
+        "data_dir": None if data_dir is None else path(data_dir),
+        "pretrained": [
+            name if name in names else path(name)
+            for name in settings["pretrained"]
+        ],
+    }

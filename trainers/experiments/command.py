@@ -27,6 +27,7 @@ from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
     load_dataset,
+    where_it_began,
 )
 
 _log = logging.getLogger("trainers")
@@ -117,6 +118,7 @@ class Experiment:
             self.settings = {
                 "command": command,
                 **given,
+                "working_folder": os.getcwd(),
                 "overrides": overrides,
                 "scratch_overrides": _scratch_overrides(arguments, overrides),
             }
@@ -131,6 +133,7 @@ class Experiment:
                 command, None, arguments.resume, None
             )
             self.stored = dict(self.settings)
+            self.settings = where_it_began(self.settings)
             named = {word.split("=")[0] for word in argv}
             for flag in named & set(extendable):
                 field = flag[2:].replace("-", "_")

@@ -15,7 +15,7 @@ from trainers.experiments.notes import (
     task_notes,
 )
 from trainers.recipes import recipe_for
-from ulmfit_tf import models, pretrained, text
+from ulmfit_tf import models
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
 _FULL_FILE = (
@@ -173,23 +173,6 @@ def test_the_baseline_takes_a_recipe_of_its_own(tmp_path):
         _experiment(tmp_path, *flags)
 
 
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory):
-    """A pretrained model whose sizes no preset has."""
-    vocabulary = text.Vocabulary(text.SPECIAL_TOKENS)
-    architecture = models.Architecture(8, 40, num_layers=1)
-    model = models.LanguageModel(len(vocabulary), architecture, batch_size=1)
-    model.build()
-    folder = tmp_path_factory.mktemp("pretrained") / "wide"
-    pretrained.PretrainedLanguageModel(
-        architecture,
-        "forward",
-        text.WordTokenizer(vocabulary),
-        models.get_weights(models.language_model_weights(model)),
-    ).save_to_preset(folder)
-    return architecture, folder
-
-
 def test_the_baseline_has_the_pretrained_models_sizes(
     wide, small_table, tmp_path
 ):
@@ -204,3 +187,25 @@ def test_the_baseline_has_the_pretrained_models_sizes(
     task, _ = experiment.task(0, from_scratch=True)
     assert task.architecture == models.ARCHITECTURES["tiny"]
     assert "--preset tiny" in scratch_note(experiment)
+
+
+def test_a_run_finds_its_files_from_another_folder(
+    wide, small_table, tmp_path, monkeypatch
+):
+    (tmp_path / "small.csv").write_bytes(small_table.read_bytes())
+    (tmp_path / "wide").symlink_to(wide[1])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    flags = ["--dataset", "small.csv", "--pretrained", "wide"]
+    experiment = _experiment(tmp_path, *flags)
+    task, _ = experiment.task(0)
+    experiment.open(data=task.fingerprint)
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    argv = ["--resume", "../run"]
+    resumed = Experiment(
+        "trainers.ablation", ablation.parse_arguments(argv), argv
+    )
+    again, _ = resumed.task(0)
+    resumed.open(data=again.fingerprint)
+    assert again.language_models_fingerprint == task.language_models_fingerprint
