@@ -109,7 +109,7 @@ class _Ablation:
                 "without it by themselves."
             )
         _check_overrides(experiment.overrides)
-        self._missing = _missing_directions(settings)
+        self._missing = _missing_directions(experiment.namespace(0).pretrained)
         self._reasons = {}
         # They know what was trained before, by its content.
         self.cells = Cells(experiment.directory)
@@ -305,20 +305,20 @@ def _rows(selected):
     return [row for row in ROWS if row.name in names]
 
 
-def _missing_directions(settings):
-    """Why directions cannot be trained, by direction."""
+def _missing_directions(names):
+    """Why directions cannot be trained from pretrained models, by direction."""
     from ulmfit_tf import pretrained
 
     reasons = {}
     for direction in ("forward", "backward"):
         try:
-            pretrained.load_pretrained(settings["pretrained"], direction)
+            pretrained.load_pretrained(names, direction)
         except ValueError as error:
             if direction == "forward":
                 raise UserError(f"`--pretrained`: {error}") from error
-            names = " ".join(settings["pretrained"])
             reasons[direction] = (
-                f"not run: `{names}` has no {direction} language model"
+                f"not run: `{' '.join(names)}` has no {direction} language "
+                "model"
             )
     return reasons
 

@@ -124,7 +124,8 @@ def load_dataset(settings):
 def where_it_began(settings):
     """Returns a resumed run's settings, with paths that lead to its files.
 
-    Relative ones are meant from the folder in which the run was started.
+    Relative ones are meant from the folder in which the run was started; what
+    is not there, as on another machine, is looked for where they are used.
 
     Args:
         settings: Dict of the run's settings; `working_folder` is that folder.
@@ -136,7 +137,8 @@ def where_it_began(settings):
     from ulmfit_tf import data, pretrained
 
     def path(name):
-        return os.path.join(folder, os.path.expanduser(name))
+        there = os.path.join(folder, os.path.expanduser(name))
+        return there if os.path.exists(there) else name
 
     dataset, data_dir = settings["dataset"], settings["data_dir"]
     if dataset not in data.DATASETS and not dataset.startswith("tfds:"):

@@ -110,6 +110,8 @@ class Experiment:
     def __init__(self, command, arguments, argv, extendable=()):
         self.command = command
         self.is_new = arguments.resume is None
+        # A parallel worker resumes with flags of its own.
+        self._has_own_paths = arguments.dataset is not None
         given = vars(arguments)
         # The settings in the folder, before flags changed any.
         self.stored = {}
@@ -133,7 +135,6 @@ class Experiment:
                 command, None, arguments.resume, None
             )
             self.stored = dict(self.settings)
-            self.settings = where_it_began(self.settings)
             named = {word.split("=")[0] for word in argv}
             for flag in named & set(extendable):
                 field = flag[2:].replace("-", "_")
@@ -211,8 +212,9 @@ class Experiment:
             return None
         from ulmfit_tf import pretrained
 
+        names = self._settings_with_paths()["pretrained"]
         try:
-            found = pretrained.load_pretrained(settings["pretrained"])
+            found = pretrained.load_pretrained(names)
         except ValueError as error:
             raise command_line.UserError(f"`--pretrained`: {error}") from error
         return found.architecture
@@ -220,7 +222,7 @@ class Experiment:
     def namespace(self, seed, direction="forward", from_scratch=False):
         """Returns the settings of one classifier."""
         settings = {
-            **self.settings,
+            **self._settings_with_paths(),
             "seed": seed,
             "direction": direction,
             "bidirectional": False,
@@ -229,6 +231,11 @@ class Experiment:
             settings["pretrained"] = ["none"]
             settings["architecture"] = self.scratch_architecture
         return argparse.Namespace(**settings)
+
+    def _settings_with_paths(self):
+        if self._has_own_paths:
+            return self.settings
+        return where_it_began(self.settings)
 
     def options(self, seed, direction="forward"):
         """Returns the `RunOptions` of one classifier."""

@@ -15,6 +15,7 @@ from trainers.experiments.notes import (
     task_notes,
 )
 from trainers.recipes import recipe_for
+from trainers.task_flags import where_it_began
 from ulmfit_tf import models
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
@@ -206,6 +207,17 @@ def test_a_run_finds_its_files_from_another_folder(
     resumed = Experiment(
         "trainers.ablation", ablation.parse_arguments(argv), argv
     )
+    ablation._Ablation(resumed)
     again, _ = resumed.task(0)
     resumed.open(data=again.fingerprint)
     assert again.language_models_fingerprint == task.language_models_fingerprint
+
+    # A parallel worker has its own flags, and perhaps its own copy.
+    worker = ablation.parse_arguments([*flags, "--output", "../run"])
+    worker.resume = "../run"
+    settings = Experiment("trainers.ablation", worker, []).settings
+    assert settings["dataset"] == "small.csv"
+    # Where the first folder is not, as on another machine, its paths stay.
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config |= {"working_folder": "/not/here", "dataset": "small.csv"}
+    assert where_it_began(config)["dataset"] == "small.csv"
