@@ -9,6 +9,7 @@ import logging
 import pathlib
 import subprocess
 import sys
+import time
 
 from trainers import classifier, command_line
 
@@ -28,10 +29,10 @@ def main(argv):
     parser.add_argument(
         "output",
         nargs="?",
+        default=f"runs/demo-{time.strftime('%Y%m%d-%H%M%S')}",
         help="run folder (default: runs/demo-TIME)",
     )
     output = parser.parse_args(argv).output
-    output = output or command_line.new_run_folder("demo")
     figures = classifier.main(["--dataset", "questions", "--output", output])
     _log.info(
         "trained in %.0f s, %.1f %% of the test questions wrong",
