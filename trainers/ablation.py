@@ -109,7 +109,9 @@ class _Ablation:
                 "without it by themselves."
             )
         _check_overrides(experiment.overrides)
-        self._missing = _missing_directions(experiment.namespace(0).pretrained)
+        self._missing = _missing_directions(
+            experiment.namespace(0).pretrained, settings["pretrained"]
+        )
         self._reasons = {}
         # They know what was trained before, by its content.
         self.cells = Cells(experiment.directory)
@@ -305,14 +307,19 @@ def _rows(selected):
     return [row for row in ROWS if row.name in names]
 
 
-def _missing_directions(names):
-    """Why directions cannot be trained from pretrained models, by direction."""
+def _missing_directions(paths, names):
+    """Why directions cannot be trained, by direction.
+
+    Args:
+        paths: Names and folders of pretrained models.
+        names: The same as the user gave them.
+    """
     from ulmfit_tf import pretrained
 
     reasons = {}
     for direction in ("forward", "backward"):
         try:
-            pretrained.load_pretrained(names, direction)
+            pretrained.load_pretrained(paths, direction)
         except ValueError as error:
             if direction == "forward":
                 raise UserError(f"`--pretrained`: {error}") from error

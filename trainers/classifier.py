@@ -21,7 +21,7 @@ from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
     load_dataset,
-    where_it_began,
+    with_paths_from_start,
 )
 
 _NAME = "trainers.classifier"
@@ -77,7 +77,7 @@ def main(argv):
             _NAME, None, arguments.resume, None
         )
         # Runs of earlier releases lack the newer settings.
-        settings = where_it_began({**given, **settings})
+        settings = {**given, **settings}
         if (directory / "metrics.json").exists():
             return command_line.read_json(directory / "metrics.json")["figures"]
         try:
@@ -94,11 +94,12 @@ def main(argv):
 
     # Keras and TensorFlow take seconds to import; a mistyped name does not
     # wait for them.
-    dataset = load_dataset(argparse.Namespace(**settings))
+    found = argparse.Namespace(**with_paths_from_start(settings))
+    dataset = load_dataset(found)
     from trainers.preparation import prepare_task
     from trainers.run import run_classifier
 
-    task = prepare_task(dataset, recipe, argparse.Namespace(**settings))
+    task = prepare_task(dataset, recipe, found)
     if directory is None:
         recipe = fitted_to_size(
             recipe,
@@ -128,9 +129,9 @@ def main(argv):
         )
     elif settings.get("data") != task.fingerprint:
         raise command_line.UserError(
-            f"`--resume {arguments.resume}`: the data set is not the one the "
-            "run was started with: its texts, labels or words differ. Put "
-            "the old data back, or start a new run."
+            f"`--resume {arguments.resume}`: the data set ({found.dataset}) "
+            "is not the one the run was started with: its texts, labels or "
+            "words differ. Put the old data back, or start a new run."
         )
     # Runs of earlier releases do not know theirs.
     elif settings.get("language_models") not in (
@@ -139,7 +140,7 @@ def main(argv):
     ):
         raise command_line.UserError(
             f"`--resume {arguments.resume}`: the pretrained language model "
-            f"({' '.join(settings['pretrained'])}) is not the one the run was "
+            f"({' '.join(found.pretrained)}) is not the one the run was "
             "started with. Put the old one back, or start a new run."
         )
     with run_locked(directory), RunClock(directory) as clock:

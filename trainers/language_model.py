@@ -92,7 +92,7 @@ def _train(settings, directory, max_steps, clock, prepare):
     options = RunOptions.of_run(settings, directory, trains=not prepare)
     start = _load_pretrained(settings)
     corpus = prepare_corpus(settings, recipe, start, directory)
-    architecture = start.architecture if start else _new_sizes(settings)
+    architecture = start.architecture if start else _new_architecture(settings)
     figures = {"corpus": settings.corpus, "direction": settings.direction}
     state = directory / "training" / "training_state.npz"
     task = (architecture, corpus.tokenizer, corpus.weights, corpus.train)
@@ -257,23 +257,22 @@ def _check_settings(settings):
             "the run's own files would be read as its text. Choose a folder "
             "outside of it."
         )
-    _new_sizes(settings)
+    _new_architecture(settings)
     return _load_pretrained(settings)
 
 
-def _new_sizes(settings):
+def _new_architecture(settings):
     """Returns the `Architecture` of a model with new weights."""
     from ulmfit_tf import models
 
-    # Runs begun with an earlier release have a preset alone.
-    sizes = getattr(settings, "sizes", None)
-    if sizes is not None:
+    if settings.sizes is not None:
+        sizes = settings.sizes.split(",")
         try:
-            return models.Architecture(*(int(n) for n in sizes.split(",")))
+            return models.Architecture(*map(int, sizes))
         except (TypeError, ValueError) as error:
             raise command_line.UserError(
                 "`--sizes` must be two or three positive integers, such as "
-                f"300,512,3. Received: {sizes}."
+                f"300,512,3. Received: {settings.sizes}."
             ) from error
     if settings.preset not in models.ARCHITECTURES:
         raise command_line.UserError(

@@ -48,8 +48,8 @@ def parse_arguments(argv):
         "--sizes",
         metavar="EMBEDDING,HIDDEN,LAYERS",
         help="in place of a preset: width of the embedding and the last LSTM "
-        "layer, width of the others, number of LSTM layers; compact is "
-        "300,512,3",
+        "layer, width of the others, number of LSTM layers (3 unless given); "
+        "compact is 300,512,3",
     )
     add("--direction", default="forward", choices=("forward", "backward"))
     add(

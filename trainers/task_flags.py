@@ -121,14 +121,16 @@ def load_dataset(settings):
     return dataset
 
 
-def where_it_began(settings):
-    """Returns a resumed run's settings, with paths that lead to its files.
+def with_paths_from_start(settings, given=()):
+    """Returns a run's settings with paths that lead to its files.
 
-    Relative ones are meant from the folder in which the run was started; what
-    is not there, as on another machine, is looked for where they are used.
+    A relative path leads from the folder in which the run was started. One
+    that does not exist there, as on another machine, stays as it is and leads
+    from the current folder.
 
     Args:
         settings: Dict of the run's settings; `working_folder` is that folder.
+        given: Names of settings that this process was given, and that stay.
     """
     # Runs of earlier releases lack it.
     folder = settings.get("working_folder")
@@ -144,8 +146,7 @@ def where_it_began(settings):
     if dataset not in data.DATASETS and not dataset.startswith("tfds:"):
         dataset = path(dataset)
     names = {"none", *pretrained.shipped_models()}
-    return {
-        **settings,
+    found = {
         "dataset": dataset,
         "data_dir": None if data_dir is None else path(data_dir),
         "pretrained": [
@@ -153,3 +154,4 @@ def where_it_began(settings):
             for name in settings["pretrained"]
         ],
     }
+    return settings | {k: v for k, v in found.items() if k not in given}

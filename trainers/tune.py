@@ -112,7 +112,12 @@ def main(argv):
     if experiment.is_new:
         sweep.check_stage_two(names, recipe, settings)
         sweep.check_trials(settings, oracle)
-    facts = {"recipe": dataclasses.asdict(recipe), "data": task.fingerprint}
+    facts = {
+        "recipe": dataclasses.asdict(recipe),
+        "data": task.fingerprint,
+        # Trials are known by their number, not by what they started from.
+        "language_models": task.language_models_fingerprint,
+    }
     server = None
     if role == "worker":
         experiment.check(**facts)

@@ -5,17 +5,20 @@ import shutil
 
 import pytest
 
-from trainers import classifier, run
+from trainers import classifier, command_line, run
 from trainers.command_line import UserError
 from ulmfit_tf import pretrained
 
 
 @pytest.fixture
 def began(wide, small_table, tmp_path, monkeypatch):
-    """A run that was started with relative paths; returns its `Task`s."""
-    tasks = []
+    """A run that was started with relative paths.
+
+    Returns the arguments of each `run_classifier`.
+    """
+    calls = []
     monkeypatch.setattr(
-        run, "run_classifier", lambda task, *others: tasks.append(task)
+        run, "run_classifier", lambda *arguments: calls.append(arguments)
     )
     shutil.copy(small_table, tmp_path / "small.csv")
     shutil.copytree(wide[1], tmp_path / "wide")
@@ -27,15 +30,27 @@ def began(wide, small_table, tmp_path, monkeypatch):
             *("--output", "run", "--epochs", "4"),
         ]
     )
-    return tasks
+    return calls
 
 
 def test_it_finds_its_files_from_another_folder(began, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     classifier.main(["--resume", "../run"])
-    first, second = began
+    (first, *_), (second, _, settings, *_) = began
     assert first.fingerprint == second.fingerprint
     assert first.dataset.train_texts == second.dataset.train_texts
+    # They are reported as they were typed.
+    assert settings.dataset == "small.csv"
+    assert settings.pretrained == ["wide"]
+
+
+def test_a_run_of_an_earlier_release_goes_on_where_it_began(began):
+    settings = command_line.read_json("run/config.json")
+    for name in ("working_folder", "language_models"):
+        del settings[name]
+    command_line.write_json("run/config.json", settings)
+    classifier.main(["--resume", "run"])
+    assert len(began) == 2
 
 
 def test_another_pretrained_model_in_its_place_is_told(wide, began, tmp_path):

@@ -27,7 +27,7 @@ from trainers.task_flags import (
     add_task_flags,
     check_task_flags,
     load_dataset,
-    where_it_began,
+    with_paths_from_start,
 )
 
 _log = logging.getLogger("trainers")
@@ -94,6 +94,7 @@ def parse(parser, argv, extendable, compares=False):
 _REMEDIES = {
     "data": "The data set has changed: put the old one back",
     "recipe": "Defaults have changed: use the release that began the run",
+    "language_models": "The pretrained model has changed: put the old one back",
 }
 
 
@@ -110,8 +111,9 @@ class Experiment:
     def __init__(self, command, arguments, argv, extendable=()):
         self.command = command
         self.is_new = arguments.resume is None
-        # A parallel worker resumes with flags of its own.
-        self._has_own_paths = arguments.dataset is not None
+        named = {word.split("=")[0] for word in argv}
+        # Those of a parallel worker are for itself.
+        self._flags = {flag[2:].replace("-", "_") for flag in named}
         given = vars(arguments)
         # The settings in the folder, before flags changed any.
         self.stored = {}
@@ -135,7 +137,6 @@ class Experiment:
                 command, None, arguments.resume, None
             )
             self.stored = dict(self.settings)
-            named = {word.split("=")[0] for word in argv}
             for flag in named & set(extendable):
                 field = flag[2:].replace("-", "_")
                 self.settings[field] = given[field]
@@ -195,7 +196,10 @@ class Experiment:
     def check(self, **facts):
         """Raises `UserError` if a fact is not what it was at the start."""
         for name, value in facts.items():
-            if self.settings.get(name) != json.loads(json.dumps(value)):
+            # Runs of earlier releases do not know all.
+            if name not in self.settings:
+                continue
+            if self.settings[name] != json.loads(json.dumps(value)):
                 raise command_line.UserError(
                     f"`{self.directory}`: the {name} is not what the run was "
                     f"started with. {_REMEDIES[name]}, or start a new run."
@@ -233,9 +237,7 @@ class Experiment:
         return argparse.Namespace(**settings)
 
     def _settings_with_paths(self):
-        if self._has_own_paths:
-            return self.settings
-        return where_it_began(self.settings)
+        return with_paths_from_start(self.settings, self._flags)
 
     def options(self, seed, direction="forward"):
         """Returns the `RunOptions` of one classifier."""

@@ -231,7 +231,9 @@ def _distinct(order, texts):
 def _flat(settings):
     """Settings as rows of text, a recipe's fields by themselves."""
     recipe = settings["recipe"]
-    left_out = {"recipe", *recipe, "working_folder"}
+    # Fingerprints, and a folder of the author's.
+    unread = {"data", "language_models", "working_folder"}
+    left_out = {"recipe", *recipe, *unread}
     if settings.get("bidirectional"):
         left_out.add("direction")
     others = {k: v for k, v in settings.items() if k not in left_out}

@@ -15,7 +15,6 @@ from trainers.experiments.notes import (
     task_notes,
 )
 from trainers.recipes import recipe_for
-from trainers.task_flags import where_it_began
 from ulmfit_tf import models
 from ulmfit_tf.data.token_cache import TokenizedCorpus
 
@@ -211,13 +210,21 @@ def test_a_run_finds_its_files_from_another_folder(
     again, _ = resumed.task(0)
     resumed.open(data=again.fingerprint)
     assert again.language_models_fingerprint == task.language_models_fingerprint
+    assert resumed.settings["pretrained"] == ["wide"]
 
-    # A parallel worker has its own flags, and perhaps its own copy.
-    worker = ablation.parse_arguments([*flags, "--output", "../run"])
-    worker.resume = "../run"
-    settings = Experiment("trainers.ablation", worker, []).settings
-    assert settings["dataset"] == "small.csv"
-    # Where the first folder is not, as on another machine, its paths stay.
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    config |= {"working_folder": "/not/here", "dataset": "small.csv"}
-    assert where_it_began(config)["dataset"] == "small.csv"
+    # A parallel worker has flags of its own, and perhaps its own copy.
+    argv = [*flags[:2], "--output", "../run"]
+    arguments = ablation.parse_arguments(argv)
+    arguments.resume = "../run"
+    worker = Experiment("trainers.ablation", arguments, argv).namespace(0)
+    assert worker.dataset == "small.csv"
+    assert worker.pretrained == [str(tmp_path / "wide")]
+
+
+def test_what_a_run_started_with_is_checked_if_it_is_known(tmp_path):
+    experiment = _experiment(tmp_path)
+    experiment.settings["data"] = "a"
+    experiment.check(data="a", language_models="b")
+    experiment.settings["language_models"] = "c"
+    with pytest.raises(UserError, match="pretrained model has changed"):
+        experiment.check(data="a", language_models="b")
