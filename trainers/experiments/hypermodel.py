@@ -108,12 +108,16 @@ class RecipeTuner(keras_tuner.Tuner):
 
     def run_trial(self, trial, *args, **kwargs):
         try:
-            records = [self._measure(trial, seed) for seed in self.seeds]
+            by_seed = {
+                seed: self._measure(trial, seed)
+                for seed in self._seeds_of(trial)
+            }
         except Exception as error:
             # KerasTuner would go on without the trial.
             raise keras_tuner.errors.FatalError(
                 f"A trial failed: {error}"
             ) from error
+        records = [by_seed[seed] for seed in self.seeds]
         if self.trials.find(trial.trial_id) is None:
             self.trials.append(
                 {
@@ -123,6 +127,15 @@ class RecipeTuner(keras_tuner.Tuner):
                 }
             )
         return [_figures(record) for record in records]
+
+    def _seeds_of(self, trial):
+        """Returns the seeds, beginning with another one than the next trial.
+
+        Parallel workers then fine-tune the language models of several seeds
+        instead of waiting for the same one.
+        """
+        first = int(trial.trial_id) % len(self.seeds)
+        return self.seeds[first:] + self.seeds[:first]
 
     def _measure(self, trial, seed):
         self.hypermodel.seed = seed
