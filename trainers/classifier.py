@@ -109,6 +109,7 @@ def main(argv):
             task.corpus.num_tokens,
             task.train.num_tokens,
             pretrained=arguments.pretrained != ["none"],
+            fewest_epochs=task.fewest_epochs(recipe.unfreezing),
         )
         if arguments.pretrained != ["none"]:
             recipe = fitted_to_model(recipe, overrides, task.architecture)

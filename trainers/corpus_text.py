@@ -8,10 +8,14 @@ import logging
 import math
 import time
 
-import numpy as np
-
 from trainers.command_line import UserError, read_json, write_json
-from trainers.task_text import new_tokenizer, task_tokenizer, weights_for
+from trainers.task_text import (
+    MUCH_UNKNOWN,
+    new_tokenizer,
+    share_unknown,
+    task_tokenizer,
+    weights_for,
+)
 from ulmfit_tf import data, text
 from ulmfit_tf.data.download import default_cache_dir
 from ulmfit_tf.data.errors import DataError
@@ -23,8 +27,6 @@ from ulmfit_tf.data.token_cache import (
 
 _log = logging.getLogger("trainers")
 _FEWEST_TOKENS = 100
-# A share of the tokens; of English, 6 % is usual with 20,000 words.
-_MUCH_UNKNOWN = 0.2
 _TELL_SECONDS = 20.0
 
 
@@ -121,7 +123,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
     # The small part first: that it is too small is then told at once.
     validation = part("validation", True)
     result = CorpusText(tokenizer, weights, part("training", False), validation)
-    unknown = float(np.mean(validation.token_ids == text.UNKNOWN_ID))
+    unknown = share_unknown(validation.token_ids, tokenizer)
     _log.info(
         "%s tokens to train on, %s to validate on, %s words; %.1f %% of the "
         "tokens are unknown",
@@ -130,7 +132,7 @@ def prepare_corpus(settings, recipe, pretrained, directory):
         f"{len(tokenizer.vocabulary):,}",
         100 * unknown,
     )
-    if unknown > _MUCH_UNKNOWN:
+    if unknown > MUCH_UNKNOWN:
         _log.warning(
             "The model will learn little from so many unknown words. Is this "
             "the language of the vocabulary? One of its own is learned "

@@ -28,14 +28,14 @@ class Objective:
         loss: `keras.losses.Loss` of targets and logits.
         metrics: Callable that makes a list of `keras.metrics.Metric`s of
             targets and logits, in the scope of a distribution strategy.
-        document_weights: Optional float32 `(documents,)` of the training
-            split.
+        document_weights: Optional callable from a split's labels to float32
+            `(documents,)`, by the training split's frequencies.
     """
 
     targets: Callable[[np.ndarray], np.ndarray]
     loss: keras.losses.Loss
     metrics: Callable[[], list]
-    document_weights: np.ndarray | None = None
+    document_weights: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 def objective(task_type, labels, num_classes, recipe):
@@ -72,20 +72,20 @@ def objective(task_type, labels, num_classes, recipe):
             from_logits=True, label_smoothing=recipe.label_smoothing
         ),
         metrics=lambda: [keras.metrics.CategoricalAccuracy(name="accuracy")],
-        document_weights=document_weights(labels, num_classes)
-        if balanced
-        else None,
+        document_weights=(
+            class_weights(labels, num_classes).__getitem__ if balanced else None
+        ),
     )
 
 
-def document_weights(labels, num_classes):
-    """Returns the weight of each document, float32 `(documents,)`.
+def class_weights(labels, num_classes):
+    """Returns the weight of a document of each class, float32 `(classes,)`.
 
-    The mean weight is 1, and all classes have the same sum.
+    The documents' mean weight is 1, and all classes have the same sum.
     """
     counts = np.bincount(labels, minlength=num_classes)
-    of_class = len(labels) / (num_classes * np.maximum(counts, 1))
-    return of_class[labels].astype("float32")
+    weights = len(labels) / (num_classes * np.maximum(counts, 1))
+    return weights.astype("float32")
 
 
 def positive_weights(labels):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from trainers.command_line import UserError
-from trainers.task_text import task_tokenizer
+from trainers.task_text import MUCH_UNKNOWN, share_unknown, task_tokenizer
 from trainers.words_in_use import WordsInUse
-from ulmfit_tf import data, models, pretrained, text, training
+from ulmfit_tf import data, models, pretrained, training
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
 from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
 
@@ -180,10 +180,13 @@ def _tokenized(
         len(dataset.unlabelled_texts),
         f"{corpus.num_tokens:,}",
         f"{len(tokenizer.vocabulary):,}",
-        100 * np.mean(corpus.token_ids == text.UNKNOWN_ID),
+        100 * share_unknown(corpus.token_ids, tokenizer),
     )
-    note = note_of_repeated(validation_texts, dataset)
-    if note:
+    notes = [
+        _note_of_unknown(corpus, tokenizer, language_models[directions[0]]),
+        note_of_repeated(validation_texts, dataset),
+    ]
+    for note in filter(None, notes):
         _log.warning(note)
         dataset = dataclasses.replace(dataset, notes=(*dataset.notes, note))
     return Task(
@@ -209,6 +212,21 @@ def _tokenized(
             validation_labels,
             *_test_split(dataset),
         ),
+    )
+
+
+def _note_of_unknown(corpus, tokenizer, pretrained):
+    """Says that the language model is another language's, `""` if not."""
+    if pretrained is None:
+        return ""
+    share = share_unknown(corpus.token_ids, tokenizer, pretrained)
+    if share <= MUCH_UNKNOWN:
+        return ""
+    return (
+        f"The pretrained language model does not know {100 * share:.0f} % of "
+        "the tokens, and helps little then. Is it one of the texts' language? "
+        "`compact` is English. `python -m trainers.language_model` trains one "
+        "on any text, and `--pretrained none` does without."
     )
 
 

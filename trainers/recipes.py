@@ -301,6 +301,7 @@ def fitted_to_size(
     tokens,
     labelled_tokens,
     pretrained=True,
+    fewest_epochs=1,
 ):
     """Returns a recipe with epochs that suit the amount of data.
 
@@ -319,6 +320,7 @@ def fitted_to_size(
         tokens: Int, tokens of all text.
         labelled_tokens: Int, tokens of the labelled documents.
         pretrained: Bool, whether there is a language model to start from.
+        fewest_epochs: Int, epochs that the recipe's unfreezing takes.
     """
     changes = {}
     batch_size = recipe.batch_size
@@ -347,7 +349,12 @@ def fitted_to_size(
             changes["language_model_steps"] = _MOST_TOKENS // (
                 recipe.language_model_batch_size * _TOKENS_A_STEP
             )
-        enough = max(_LARGE_SET_EPOCHS, wanted, _MOST_TOKENS // labelled_tokens)
+        enough = max(
+            _LARGE_SET_EPOCHS,
+            fewest_epochs,
+            wanted,
+            _MOST_TOKENS // labelled_tokens,
+        )
         # Other orders of unfreezing may need more epochs than that.
         if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:
             changes["epochs"] = enough

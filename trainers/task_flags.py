@@ -37,7 +37,7 @@ def add_task_flags(parser):
         nargs="+",
         default=["compact"],
         metavar="NAME_OR_DIR",
-        help="language model to start from, or none",
+        help="language model to start from, or none; compact is English",
     )
     add(
         "--preset",

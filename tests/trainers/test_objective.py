@@ -99,4 +99,4 @@ def test_one_label_a_text_is_one_hot_and_weighted_by_document():
         TaskType.BINARY, labels, 2, Recipe(class_weights="balanced")
     )
     np.testing.assert_array_equal(goal.targets(labels)[:, 1], labels)
-    np.testing.assert_allclose(goal.document_weights, [2 / 3] * 3 + [2])
+    np.testing.assert_allclose(goal.document_weights(labels), [2 / 3] * 3 + [2])

@@ -180,6 +180,16 @@ def test_of_a_billion_tokens_stage_two_reads_a_part():
     assert none.language_model_steps == none.language_model_epochs == 0
 
 
+def test_much_labelled_text_leaves_the_epochs_that_unfreezing_takes():
+    """Five layers of LSTMs, an embedding and a head are seven groups."""
+    size = (10**6, 10**8, 10**8)
+    for fewest, epochs in ((5, 6), (7, 7)):
+        fitted = fitted_to_size(
+            Recipe(), "mine.csv", {}, *size, fewest_epochs=fewest
+        )
+        assert fitted.epochs == epochs
+
+
 @pytest.mark.parametrize(
     "tokens, epochs", [(15_000, 15), (3_000_000, 6), (23_000_000, 5)]
 )

@@ -51,3 +51,16 @@ def test_several_labels_are_joined(tmp_path):
         "",
         "0",
     )
+
+
+def test_no_text_is_a_formula(tmp_path):
+    texts = ['=HYPERLINK("http://a.b")', "-- not good", "+1", "@me", "a = b"]
+    labels = np.zeros(5, int)
+    predictions = Predictions("test", texts, labels, np.eye(2)[labels])
+    write_predictions(tmp_path / "table.csv", predictions, ("=1", "b"), "|")
+    rows = _read(tmp_path / "table.csv")
+    assert [row["text"] for row in rows] == [
+        *(f"'{text}" for text in texts[:4]),
+        "a = b",
+    ]
+    assert {row["label"] for row in rows} == {"'=1"}

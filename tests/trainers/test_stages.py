@@ -15,7 +15,7 @@ from trainers import task_flags
 from trainers.classifier_stage import new_classifier, train_classifier
 from trainers.language_model_recipe import LanguageModelRecipe
 from trainers.language_model_stage import train_language_model
-from trainers.objective import document_weights
+from trainers.objective import class_weights
 from trainers.preparation import prepare_split_task, prepare_task
 from trainers.recipes import Recipe
 from trainers.run_options import RunOptions
@@ -336,7 +336,7 @@ def test_class_weights_weigh_the_losses(task, tmp_path):
         models.encoder_weights(model.encoder),
         starting_weights(task, "forward"),
     )
-    weights = document_weights(labels[kept], 2)
+    weights = class_weights(labels[kept], 2)[labels[kept]]
     batches = DocumentBatches(
         few["train"],
         np.eye(2, dtype="float32")[labels[kept]],
@@ -350,6 +350,37 @@ def test_class_weights_weigh_the_losses(task, tmp_path):
     expected = np.mean(weights * of_documents)
     assert losses[1] == pytest.approx(expected, rel=1e-4)
     assert abs(losses[1] - losses[0]) > 1e-3
+
+
+def test_the_best_epoch_is_chosen_by_weighted_losses(task, tmp_path):
+    """Else that of the most frequent class would be kept."""
+    recipe = dataclasses.replace(STILL, class_weights="balanced")
+    labels = task.dataset.train_labels
+    kept = np.concatenate(
+        [np.flatnonzero(labels == 0)[:5], np.flatnonzero(labels == 1)]
+    )
+    dataset = dataclasses.replace(
+        task.dataset,
+        train_texts=[task.dataset.train_texts[i] for i in kept],
+        train_labels=labels[kept],
+    )
+    weights, records = classify(
+        task, recipe, tmp_path, train=task.train.select(kept), dataset=dataset
+    )
+    classifier = trained_classifier(task, recipe, {"forward": weights}, 0)
+    probabilities = classifier.predict(task.validation_texts)
+    losses = np.array(
+        [
+            cross_entropy(row[None], np.array([label]))
+            for row, label in zip(
+                probabilities, task.validation_labels, strict=True
+            )
+        ]
+    )
+    weighted = class_weights(labels[kept], 2)[task.validation_labels] * losses
+    found = records[0]["val_loss"]
+    assert found == pytest.approx(weighted.mean(), rel=1e-4)
+    assert abs(found - losses.mean()) > 1e-3
 
 
 def test_early_stopping_gives_the_best_epoch_back(task, tmp_path):
@@ -384,6 +415,28 @@ def test_a_split_given_is_not_read(settings):
     split = dataset.split_validation(0.1, 0)
     task = prepare_task(dataset, recipe, settings)
     assert len(task.corpus) == len(split[0].train_texts) + len(split[1])
+
+
+def test_texts_in_another_language_are_told(settings, caplog):
+    dataset = task_flags.load_dataset(settings)
+    recipe = Recipe(min_frequency=1)
+    caplog.set_level("WARNING", "trainers")
+    # Its vocabulary are three words, beside marks as of capital letters.
+    task = prepare_task(dataset, recipe, settings)
+    (note,) = [each for each in task.dataset.notes if "language" in each]
+    assert "does not know" in note and note in caplog.text
+    none = argparse.Namespace(**{**vars(settings), "pretrained": ["none"]})
+    none.preset, none.tokenizer = "tiny", "word"
+    task = prepare_task(dataset, recipe, none)
+    assert not any("language" in each for each in task.dataset.notes)
+    known = dataclasses.replace(
+        dataset,
+        train_texts=[
+            "of a " * n for n in range(1, 1 + len(dataset.train_texts))
+        ],
+    )
+    task = prepare_task(known, recipe, settings)
+    assert not any("language" in each for each in task.dataset.notes)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import numpy as np
 
-from trainers.task_text import task_tokenizer, weights_for
+from trainers.task_text import share_unknown, task_tokenizer, weights_for
 from ulmfit_tf import models, pretrained, text
 
 
@@ -31,6 +31,17 @@ def test_pretrained_words_stay_and_frequent_new_ones_follow():
     )
     # A word that only later texts use is not unknown.
     assert tokenizer(["river"]).to_list()[0][1] == known - 2
+
+
+def test_added_words_count_as_unknown_to_the_language_model():
+    model = _pretrained(["river", "song"])
+    texts = ["yak yak river emu"]
+    tokenizer = task_tokenizer(texts, model, 100, min_frequency=2)
+    ids = tokenizer(texts).flat_values.numpy()
+    rest = ids[1:]  # Without xxbos.
+    # Of yak yak river emu the last is unknown to the tokenizer as well.
+    assert share_unknown(rest, tokenizer) == 0.25
+    assert share_unknown(rest, tokenizer, model) == 0.75
 
 
 def test_new_words_start_at_the_mean_row_and_bias():

@@ -337,6 +337,7 @@ class Experiment:
             task.corpus.num_tokens,
             task.train.num_tokens,
             pretrained=is_pretrained,
+            fewest_epochs=task.fewest_epochs(recipe.unfreezing),
         )
         if not is_pretrained:
             return recipe

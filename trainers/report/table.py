@@ -7,12 +7,16 @@ import numpy as np
 from trainers.report.predictions import Predictions
 from ulmfit_tf.whole_files import written_whole
 
+# What makes a spreadsheet compute a cell (CWE-1236).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def write_predictions(path, predictions: Predictions, classes, separator):
     """Writes a CSV file with a row a text, in the order of the data set.
 
     Columns: `text`, `label`, `answer`, `right` (1 or 0) and `confidence`, see
-    `Predictions.confidences`.
+    `Predictions.confidences`. Where a text or a label begins like a formula,
+    which a spreadsheet would run, there is a `'` before it.
 
     Args:
         path: Path of the file; it is written beside and renamed.
@@ -43,10 +47,12 @@ def write_predictions(path, predictions: Predictions, classes, separator):
         ):
             writer.writerow(
                 [
-                    text,
-                    names(labels),
-                    names(answers),
+                    *map(_inert, (text, names(labels), names(answers))),
                     int(right),
                     f"{confidence:.4f}",
                 ]
             )
+
+
+def _inert(cell):
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

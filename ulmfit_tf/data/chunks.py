@@ -177,6 +177,7 @@ def documents_in_length_order(
     backward=False,
     chunk_length=CHUNK_LENGTH,
     num_replicas=1,
+    document_weights=None,
 ):
     """Returns each document once, the longest first, for evaluation.
 
@@ -188,9 +189,11 @@ def documents_in_length_order(
         chunk_length: Int, see `chunk_documents`.
         num_replicas: Int; every batch but the last holds a multiple of it,
             or one document where a batch has fewer than there are replicas.
+        document_weights: Optional float array `(documents,)`.
 
     Returns:
-        A finite `tf.data.Dataset` of `(token_ids, labels)`.
+        A finite `tf.data.Dataset` of `(token_ids, labels)`, or of `(token_ids,
+        labels, weights)` where there are weights.
     """
     order = np.argsort(-corpus.lengths, kind="stable")
     ordered = corpus.select(order)
@@ -198,16 +201,19 @@ def documents_in_length_order(
     # to have the same number of documents.
     batch_size = min(batch_size, len(corpus)) // num_replicas * num_replicas
     batch_size = max(batch_size, 1)
+    others = (
+        [labels] if document_weights is None else [labels, document_weights]
+    )
     dataset = tf.data.Dataset.from_tensor_slices(
         (
             tf.RaggedTensor.from_row_splits(ordered.token_ids, ordered.offsets),
-            labels[order].astype("float32"),
+            *(array[order].astype("float32") for array in others),
         )
     )
 
-    def lay_out(documents, labels):
+    def lay_out(documents, *others):
         if backward:
             documents = tf.reverse(documents, axis=[1])
-        return chunk_documents(documents, chunk_length), labels
+        return chunk_documents(documents, chunk_length), *others
 
     return dataset.ragged_batch(batch_size).map(lay_out).prefetch(8)
