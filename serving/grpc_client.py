@@ -9,6 +9,7 @@ import itertools
 import logging
 import queue as queue_module
 import random
+import reprlib
 import sys
 import threading
 import time
@@ -117,7 +118,11 @@ class Client:
 
         Returns:
             List of `Prediction`, in the order of `texts`.
+
+        Raises:
+            ValueError: If `texts` is a single text.
         """
+        _check_several(texts)
         return self._predict(texts, _Sending())
 
     def _predict(self, texts, sending):
@@ -150,7 +155,11 @@ class Client:
 
         Yields:
             `(text, Prediction)`, in the order of `texts`.
+
+        Raises:
+            ValueError: If `texts` is a single text.
         """
+        _check_several(texts)
         waiting: collections.deque = collections.deque()
         sending = _Sending()
         with concurrent.futures.ThreadPoolExecutor(max_in_flight) as pool:
@@ -236,6 +245,15 @@ class _Sending:
             self.has_ended.set()
             for call in self._calls:
                 call.cancel()
+
+
+def _check_several(texts):
+    """Raises for a text, whose characters would pass for texts."""
+    if isinstance(texts, (str, bytes)):
+        raise ValueError(
+            "`texts` must be a sequence of str or bytes, one a text. Received: "
+            f"{reprlib.repr(texts)}. For a single text, pass `[text]`."
+        )
 
 
 def _batches(texts, size):

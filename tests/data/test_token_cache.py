@@ -66,6 +66,15 @@ def test_batches_of_texts_do_not_show(batch_size, tmp_path):
     assert as_lists(corpus) == DOCUMENTS
 
 
+def test_a_tf_function_is_called_as_it_is(monkeypatch):
+    """Another one around it would be traced for each corpus."""
+    kept = tf.function(
+        tokenizer, input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    monkeypatch.setattr(tf, "function", None)
+    assert as_lists(tokenize_corpus(TEXTS, kept)) == DOCUMENTS
+
+
 def test_texts_are_tokenized_once(tmp_path):
     first, asked = make(tmp_path / "deep" / "cache")
     again, asked_again = make(tmp_path / "deep" / "cache", texts=["1"])

@@ -123,6 +123,16 @@ def test_an_empty_batch_sends_nothing(client, scripted):
     assert scripted.requests == []
 
 
+@pytest.mark.parametrize("text", ["Who wrote it?", b"Who wrote it?"])
+def test_a_single_text_is_refused(client, scripted, text):
+    """Its characters would be taken for texts."""
+    with pytest.raises(ValueError, match=r"Received: b?'Who wrote it.*\[text"):
+        client.predict(text)
+    with pytest.raises(ValueError, match=r"Received: b?'Who wrote it.*\[text"):
+        next(client.predict_stream(text))
+    assert scripted.requests == []
+
+
 def test_unavailable_is_sent_again(client, scripted):
     scripted.failures = [grpc.StatusCode.UNAVAILABLE] * 2
     assert client.predict(["abcd"])[0].label == "4"

@@ -68,7 +68,9 @@ def tokenize_corpus(texts, tokenizer, batch_size=256):
 
     Args:
         texts: Iterable of str.
-        tokenizer: Callable from a list of strings to a ragged int tensor.
+        tokenizer: Callable from a list of strings to a ragged int tensor. A
+            `tf.function` is called as it is, so that whoever keeps one traces
+            it only once.
         batch_size: Int, texts handed to the tokenizer at once.
 
     Returns:
@@ -186,11 +188,12 @@ def _tokenized_batches(texts, tokenizer, batch_size):
     # Only here, so that ids can be read without TensorFlow.
     import tensorflow as tf
 
-    signature = [tf.TensorSpec([None], tf.string)]
-    tokenize = tf.function(tokenizer, input_signature=signature)
+    if not isinstance(tokenizer, tf.types.experimental.PolymorphicFunction):
+        signature = [tf.TensorSpec([None], tf.string)]
+        tokenizer = tf.function(tokenizer, input_signature=signature)
     texts = iter(texts)
     while batch := list(itertools.islice(texts, batch_size)):
-        ragged = tokenize(tf.constant(batch))
+        ragged = tokenizer(tf.constant(batch))
         lengths = ragged.row_lengths().numpy()
         yield ragged.flat_values.numpy().astype("int32"), lengths
 

@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
+import reprlib
 import time
 
 import numpy as np
 import tensorflow as tf
 
 from ulmfit_tf import models
+from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
 from ulmfit_tf.pretrained.decision import Decision
 from ulmfit_tf.pretrained.directories import read_model, write_model
@@ -51,6 +54,11 @@ class TrainedClassifier:
         if self.decision is None:
             likeliest = Decision.likeliest(len(self.classes))
             object.__setattr__(self, "decision", likeliest)
+
+    def __getstate__(self):
+        # Traced functions can neither be pickled nor copied.
+        fields = dataclasses.fields(self)
+        return {field.name: getattr(self, field.name) for field in fields}
 
     def save_to_preset(self, directory):
         """Writes the classifier to a new directory, whole or not at all."""
@@ -137,21 +145,24 @@ class TrainedClassifier:
         """Returns class probabilities, float32 `(texts, classes)`.
 
         Documents are read in order of length, so that little padding is
-        computed; the results are in the order of `texts`.
+        computed; the results are in the order of `texts`. The first call
+        builds the model, which is kept for later calls.
 
         Args:
             texts: List of str.
             batch_size: Int, documents of a batch.
             portable: Bool, whether to compute as an export does on a CPU.
+
+        Raises:
+            ValueError: If `texts` is a single text.
         """
-        corpus = tokenize_corpus(texts, self.tokenizer)
-        model = self.build(portable)
-        signature = [tf.RaggedTensorSpec([None, None], tf.int32)]
-
-        @tf.function(input_signature=signature)
-        def predict(documents):
-            return document_probabilities(model, documents)
-
+        if isinstance(texts, (str, bytes)):
+            raise ValueError(
+                "`texts` must be a list of str, one a text. Received: "
+                f"{reprlib.repr(texts)}. For a single text, pass `[text]`."
+            )
+        corpus = tokenize_corpus(texts, self._tokenize)
+        compute = self._compute_portably if portable else self._compute
         order = np.argsort(-corpus.lengths, kind="stable")
         results = np.zeros((len(corpus), len(self.classes)), "float32")
         told = time.monotonic()
@@ -166,8 +177,49 @@ class TrainedClassifier:
                 part.token_ids, part.offsets
             )
             with tf.device("CPU:0") if portable else contextlib.nullcontext():
-                results[indices] = predict(ragged)
+                results[indices] = compute(ragged)
         return results
+
+    def labels(self, probabilities):
+        """Returns the labels of texts by the classifier's `decision`.
+
+        Args:
+            probabilities: Float32 array `(texts, classes)`, as `predict`
+                returns it.
+
+        Returns:
+            List of str, a class name of each text; of a multi-label
+            classifier list of lists of str, empty ones for texts without any
+            label.
+        """
+        names = np.array(self.classes, object)
+        answers = self.decision.answers(probabilities)
+        if self.decision.task_type is TaskType.MULTI_LABEL:
+            return [names[is_label].tolist() for is_label in answers]
+        return names[answers].tolist()
+
+    # Properties, not fields: what `dataclasses.replace` returns has its own.
+    @functools.cached_property
+    def _tokenize(self):
+        signature = [tf.TensorSpec([None], tf.string)]
+        return tf.function(self.tokenizer, input_signature=signature)
+
+    @functools.cached_property
+    def _compute(self):
+        return _traced(self.build())
+
+    @functools.cached_property
+    def _compute_portably(self):
+        return _traced(self.build(portable=True))
+
+
+def _traced(pair):
+    """Returns a function from ragged token ids to probabilities."""
+    signature = [tf.RaggedTensorSpec([None, None], tf.int32)]
+    return tf.function(
+        functools.partial(document_probabilities, pair),
+        input_signature=signature,
+    )
 
 
 def _keep_states_float32(encoder):
