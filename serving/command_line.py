@@ -1,5 +1,6 @@
 """How this folder's command lines end: status, last line, errors."""
 
+import contextlib
 import json
 import logging
 import os
@@ -9,6 +10,31 @@ import traceback
 
 class UserError(ValueError):
     """A mistake of the user's, told in one message without a traceback."""
+
+
+def check_backend():
+    """Raises `UserError` if Keras is told to compute without TensorFlow.
+
+    What reads texts or answers needs it; `KERAS_BACKEND` is for
+    `trainers.train_on_ids`.
+    """
+    backend, named_by = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
+    if not backend:
+        home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
+        named_by = os.path.join(home, "keras.json")
+        # Of what else may be wrong with the file Keras itself tells.
+        with (
+            contextlib.suppress(OSError, ValueError, AttributeError),
+            open(named_by, encoding="utf-8") as file,
+        ):
+            backend = json.load(file).get("backend")
+    if backend and backend != "tensorflow":
+        raise UserError(
+            f"`{named_by}` makes `{backend}` the backend of Keras, and this "
+            "command computes with TensorFlow. Leave it out or set "
+            "KERAS_BACKEND=tensorflow: `trainers.train_on_ids` alone takes "
+            "others."
+        )
 
 
 def run(main, argv=None, mistakes=(UserError,), interrupted="Interrupted."):

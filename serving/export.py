@@ -64,7 +64,8 @@ def load_run_classifier(run_dir):
     """Loads the `TrainedClassifier` of a run folder.
 
     Raises:
-        UserError: If there is none in it, or it cannot be read.
+        UserError: If there is none in it, or it cannot be read, or Keras has
+            another backend.
     """
     source = pathlib.Path(run_dir) / "classifier"
     if not (source / "config.json").exists():
@@ -73,6 +74,7 @@ def load_run_classifier(run_dir):
             "folder, as it has no classifier/config.json. Give the folder "
             "that `python -m trainers.classifier` printed as its `run_dir`."
         )
+    command_line.check_backend()
     from ulmfit_tf.pretrained import TrainedClassifier
 
     try:

@@ -1,7 +1,6 @@
 """What the trainers' command lines share: errors and run folders."""
 
 import argparse
-import contextlib
 import itertools
 import json
 import logging
@@ -12,7 +11,7 @@ import shutil
 import time
 
 from serving import command_line
-from serving.command_line import UserError
+from serving.command_line import UserError, check_backend
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.whole_files import DamagedFile, written_whole
 
@@ -137,28 +136,6 @@ def discard_run(directory, with_folder):
             path.unlink()
     if with_folder:
         directory.rmdir()
-
-
-def check_backend():
-    """Raises `UserError` if Keras is told to compute without TensorFlow.
-
-    What reads texts or answers needs it; `KERAS_BACKEND` is for
-    `trainers.train_on_ids`.
-    """
-    backend, named_by = os.environ.get("KERAS_BACKEND"), "KERAS_BACKEND"
-    if not backend:
-        home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
-        named_by = os.path.join(home, "keras.json")
-        # Of what else may be wrong with the file Keras itself tells.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            backend = read_json(named_by).get("backend")
-    if backend and backend != "tensorflow":
-        raise UserError(
-            f"`{named_by}` makes `{backend}` the backend of Keras, and this "
-            "command computes with TensorFlow. Leave it out or set "
-            "KERAS_BACKEND=tensorflow: `trainers.train_on_ids` alone takes "
-            "others."
-        )
 
 
 def new_run_folder(name):

@@ -29,6 +29,7 @@ _MOST_WORDS = 10**6
 
 def main(argv):
     arguments = parse_arguments(argv)
+    command_line.check_backend()
     if arguments.generate is not None:
         return _generate(arguments)
     given = vars(arguments)
@@ -200,7 +201,6 @@ def _curve(records, tokens_per_step):
 
 def _generate(settings):
     """Continues a text; the result is in reading order."""
-    command_line.check_backend()
     command_line.check_seed(settings.seed)
     if not 1 <= settings.num_words <= _MOST_WORDS:
         raise command_line.UserError(

@@ -352,3 +352,10 @@ def test_a_number_that_is_taken_at_the_last_moment_is_passed_over(
     )
     version = saved_model.export_classifier(classifier, tmp_path)
     assert version.name == "2"
+
+
+def test_another_backend_of_keras_is_told(classifier, tmp_path, monkeypatch):
+    classifier.save_to_preset(tmp_path / "classifier")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(UserError, match="KERAS_BACKEND=tensorflow"):
+        export.main(["--run-dir", str(tmp_path)])
