@@ -332,6 +332,8 @@ class _LearningCurve:
 
         validated = len(self.data.validation_texts)
         repeated = note_of_repeated(self.data.validation_texts, self.data.pool)
+        if repeated:
+            repeated += " Those that lose their label are left out."
         notes = (*self.data.pool.notes, *([repeated] if repeated else ()))
         return [
             f"Errors in %, on the same {validated:,} texts throughout, "

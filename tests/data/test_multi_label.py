@@ -60,6 +60,38 @@ def test_flags_in_a_list_name_no_labels(write, flags):
         load(path)
 
 
+@pytest.mark.parametrize(
+    "name, content, arguments",
+    [
+        # Whether the first of two classes is meant, or the second.
+        (
+            "t.jsonl",
+            '{"text": "a", "tags": [1, 0]}\n{"text": "b", "tags": [0, 1]}\n',
+            {},
+        ),
+        ("t.csv", "text,0,1\na,1,1\nb,1,1\n", {"label_column": "0,1"}),
+    ],
+)
+def test_labels_that_every_text_has_tell_nothing_apart(
+    write, name, content, arguments
+):
+    with pytest.raises(
+        DataError,
+        match=r"Every training text of `t\..*` has all labels: \['0', '1'\]"
+        ".*one column of 0 and 1 for each.*`--label-column`",
+    ):
+        load(write(name, content), **arguments)
+
+
+def test_a_label_that_every_training_text_has_is_noted(write, tmp_path):
+    write("set/train.csv", "text,tags\na,x|y\nb,y\nc,x|y|z\n")
+    write("set/test.csv", "text,tags\nd,x\n")
+    dataset = load(tmp_path / "set")
+    assert dataset.classes == ("x", "y", "z")
+    (note,) = dataset.notes
+    assert note.startswith("Every training text of `set` has the labels ['y']")
+
+
 def test_numbers_may_be_labels(write):
     lines = ('{"text": "a", "tags": [0, 1]}', '{"text": "b", "tags": [2]}')
     path = write("t.jsonl", "\n".join(lines))

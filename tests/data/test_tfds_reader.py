@@ -45,11 +45,65 @@ class TinyReviews(tfds.core.GeneratorBasedBuilder):
             )
 
 
+class TinyBenchmark(tfds.core.GeneratorBasedBuilder):
+    """Sentences whose test labels are hidden, shown or not there, as named."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(name=name)
+        for name in ("hidden", "shown", "none", "both_hidden")
+    ]
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "label_name": tfds.features.Text(),
+                    "sentence": tfds.features.Text(),
+                    "label": tfds.features.ClassLabel(names=["no", "yes"]),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        splits = ["train", "validation", "test"]
+        if self.builder_config.name == "none":
+            splits.remove("test")
+        return {split: self._generate_examples(split) for split in splits}
+
+    def _generate_examples(self, split):
+        hidden = {
+            "hidden": ("test",),
+            "both_hidden": ("test", "validation"),
+        }.get(self.builder_config.name, ())
+        for i in range(20 if split == "train" else 4):
+            yield (
+                i,
+                {
+                    "label_name": ["no", "yes"][i % 2],
+                    "sentence": f"{split} {i}",
+                    "label": -1 if split in hidden else i % 2,
+                },
+            )
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     TinyReviews(data_dir=folder).download_and_prepare()
+    for config in TinyBenchmark.builder_configs:
+        TinyBenchmark(config=config, data_dir=folder).download_and_prepare()
     return folder
+
+
+def load_benchmark(prepared, config, **arguments):
+    return load_dataset(
+        f"tfds:tiny_benchmark/{config}",
+        data_dir=prepared,
+        text_column="sentence",
+        **arguments,
+    )
 
 
 def test_splits_and_classes(prepared):
@@ -71,6 +125,47 @@ def test_named_label_feature(prepared):
     assert dataset.classes == ("0", "5")
 
 
+@pytest.mark.parametrize("config", ["hidden", "none"])
+def test_without_labelled_test_texts_validation_texts_are_they(
+    prepared, config
+):
+    dataset = load_benchmark(prepared, config)
+    assert sorted(dataset.test_texts) == [f"validation {i}" for i in range(4)]
+    assert sorted(dataset.test_labels) == [0, 0, 1, 1]
+    assert len(dataset.train_texts) == 20
+    (note,) = dataset.notes
+    assert note == (
+        f"`tfds:tiny_benchmark/{config}` has no test split with labels: its "
+        "`validation` split is the test split here."
+    )
+
+
+def test_validation_texts_beside_labelled_test_texts_are_not_read(
+    prepared, caplog
+):
+    dataset = load_benchmark(prepared, "shown")
+    assert sorted(dataset.test_texts) == [f"test {i}" for i in range(4)]
+    assert len(dataset.train_texts) == 20
+    assert not dataset.unlabelled_texts and not dataset.notes
+    assert "`tfds:tiny_benchmark/shown`: not read: validation." in caplog.text
+
+
+def test_without_any_labelled_texts_beside_some_are_held_out(prepared):
+    dataset = load_benchmark(prepared, "both_hidden")
+    assert len(dataset.test_texts) == 2 and len(dataset.train_texts) == 18
+    assert "has no test split: 2 of its 20" in dataset.notes[0]
+
+
+def test_a_label_that_is_a_text_is_not_taken_for_the_text(prepared):
+    dataset = load_dataset(
+        "tfds:tiny_benchmark/shown",
+        data_dir=prepared,
+        label_column="label_name",
+    )
+    assert dataset.classes == ("no", "yes")
+    assert sorted(dataset.test_texts) == [f"test {i}" for i in range(4)]
+
+
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
@@ -79,6 +174,13 @@ def test_named_label_feature(prepared):
         ("tiny_reviews", dict(text_column="stars"), "no text feature `stars`"),
         ("tiny_reviews:9.9.9", {}, "cannot build"),
         ("mnist", {}, "no text feature"),
+        (
+            "tiny_benchmark/shown",
+            {},
+            "several text features: `label_name`, `sentence`.*`--text-column`",
+        ),
+        # Pairs of sentences.
+        ("glue/mrpc", {}, "`sentence1`, `sentence2`"),
     ],
 )
 def test_unusable_names(prepared, name, arguments, message):

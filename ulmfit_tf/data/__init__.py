@@ -13,6 +13,7 @@ from ulmfit_tf.data.splits import (
     limit_labels,
     repeated_texts,
     split_validation,
+    without_held_out,
 )
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR, TaskType
 
@@ -30,4 +31,5 @@ __all__ = [
     "load_dataset",
     "repeated_texts",
     "split_validation",
+    "without_held_out",
 ]

@@ -163,7 +163,8 @@ class TextDataset:
 
         Raises:
             DataError: If there are fewer than two classes, one has no
-                training text, or the test split has another.
+                training text, all are on every training text, or the test
+                split has another.
         """
         found = {label for labels in train_labels for label in labels}
         if classes is None:
@@ -215,17 +216,41 @@ class TextDataset:
                 "that is wrong, check `--label-separator`; if it is right, "
                 "training without `--multi-label` does better."
             )
-        return cls(
+        train_flags = flags(train_labels)
+        is_everywhere = train_flags.all(axis=0)
+        everywhere = [
+            label
+            for label, always in zip(classes, is_everywhere, strict=True)
+            if always
+        ]
+        if everywhere:
+            notes.append(
+                f"Every training text of `{name}` has the labels "
+                f"{_first(everywhere)}: none says what a text without them is "
+                "like, and getting them right is no merit."
+            )
+        dataset = cls(
             name=name,
             classes=tuple(classes),
             train_texts=train_texts,
-            train_labels=flags(train_labels),
+            train_labels=train_flags,
             test_texts=test_texts,
             test_labels=None if test_labels is None else flags(test_labels),
             unlabelled_texts=unlabelled_texts or [],
             notes=tuple(notes),
             label_separator=label_separator,
         )
+        # Last, as it may follow from a mistake that is named above.
+        if is_everywhere.all():
+            raise DataError(
+                f"Every training text of `{name}` has all labels: "
+                f"{_first(list(classes))}. Expected texts that differ in their "
+                "labels. If these are flags in a list, of which none says what "
+                "it stands for, give the names of each text's labels, or one "
+                "column of 0 and 1 for each label, named with "
+                "`--label-column`."
+            )
+        return dataset
 
     @property
     def task_type(self) -> TaskType:

@@ -12,7 +12,11 @@ from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.label_columns import label_columns
 from ulmfit_tf.data.sources import Layout, Source, resolve
-from ulmfit_tf.data.splits import hold_out_test, repeated_texts
+from ulmfit_tf.data.splits import (
+    hold_out_test,
+    repeated_texts,
+    without_held_out,
+)
 from ulmfit_tf.data.task_type import LABEL_SEPARATOR
 from ulmfit_tf.data.undecodable import with_note_of_undecodable
 
@@ -190,10 +194,11 @@ def load_dataset(
             `ulmfit_tf.data.readers.read_path`).
         data_dir: Folder to look for registered data in, before
             `$ULMFIT_TF_DATA` and the cache. What is in none of them is
-            downloaded into the cache.
+            downloaded into the cache; for `tfds:NAME` TensorFlow Datasets'
+            own folder takes its place.
         text_column: Column or feature that holds the text. Default for
-            files: `text`; for `tfds:NAME`: the first text feature. Not for
-            registered names.
+            files: `text`; for `tfds:NAME`: `text`, or the only text feature.
+            Not for registered names.
         label_column: Column or feature that holds the label. Default:
             `label`. Not for registered names. With `multi_label` also
             several columns of 0 and 1, one a class.
@@ -253,7 +258,7 @@ def load_dataset(
         dataset = with_note_of_undecodable(dataset)
     if dataset.test_texts is None and test_fraction:
         dataset = hold_out_test(dataset, test_fraction, seed)
-        dataset = _without_test_texts(dataset)
+        dataset = without_held_out(dataset, dataset.test_texts or [], "test")
     elif test_fraction not in (0, _TEST_FRACTION):
         logger.warning(
             "`%s` has a test split, so no other one is held out: "
@@ -284,24 +289,6 @@ def _with_note_of_repeated(dataset):
             "reads."
         )
     return dataclasses.replace(dataset, notes=tuple(notes))
-
-
-def _without_test_texts(dataset):
-    """Leaves out the unlabelled texts that were held out as test texts."""
-    tests = {text.strip() for text in dataset.test_texts}
-    texts = [
-        text for text in dataset.unlabelled_texts if text.strip() not in tests
-    ]
-    left_out = len(dataset.unlabelled_texts) - len(texts)
-    if not left_out:
-        return dataset
-    note = (
-        f"{left_out} unlabelled texts of `{dataset.name}` are left out, as "
-        "they are test texts."
-    )
-    return dataclasses.replace(
-        dataset, unlabelled_texts=texts, notes=(*dataset.notes, note)
-    )
 
 
 def _load_registered(registered, data_dir, cache_dir):

@@ -101,6 +101,35 @@ def repeated_texts(texts: list[str], others: list[str]) -> int:
     return sum(text.strip() in known for text in texts)
 
 
+def without_held_out(
+    dataset: "TextDataset", held_out: list[str], part: str
+) -> "TextDataset":
+    """Leaves out the unlabelled texts that are held out, blanks aside.
+
+    An unlabelled file may hold the labelled texts as well; what is measured
+    on would be read after all. Says so in the data set's `notes`.
+
+    Args:
+        dataset: A data set without the texts that were held out.
+        held_out: Those texts.
+        part: What they are, `"validation"` or `"test"`.
+    """
+    known = {text.strip() for text in held_out}
+    texts = [
+        text for text in dataset.unlabelled_texts if text.strip() not in known
+    ]
+    left_out = len(dataset.unlabelled_texts) - len(texts)
+    if not left_out:
+        return dataset
+    note = (
+        f"{left_out} unlabelled texts of `{dataset.name}` are left out, as "
+        f"they are {part} texts."
+    )
+    return dataclasses.replace(
+        dataset, unlabelled_texts=texts, notes=(*dataset.notes, note)
+    )
+
+
 def limit_labels(
     dataset: "TextDataset", num_labels: int, seed: int
 ) -> "TextDataset":

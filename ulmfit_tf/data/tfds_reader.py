@@ -1,7 +1,9 @@
 """Data sets of TensorFlow Datasets, as `tfds:NAME`."""
 
 import contextlib
+import dataclasses
 import difflib
+import logging
 import sys
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.sources import data_roots
 
+logger = logging.getLogger(__name__)
+# The first with labels is the test split.
+_TEST_SPLITS = ("test", "validation")
 UNLABELLED_SPLITS = ("unsupervised", "unlabelled", "unlabeled")
 
 
@@ -23,7 +28,8 @@ def read_tfds(
     """Reads a text classification data set of TensorFlow Datasets.
 
     Uses the splits `train`, `test` and `unsupervised`. A test split whose
-    labels are hidden (-1, as in GLUE) counts as none.
+    labels are hidden (-1, as in GLUE) counts as none; the split `validation`
+    then is the test split, as usual for GLUE, and a note says so.
 
     Args:
         name: Name as `tfds.builder` takes it, such as `imdb_reviews` or
@@ -32,13 +38,14 @@ def read_tfds(
             `$ULMFIT_TF_DATA` and TensorFlow Datasets' own folder
             (`$TFDS_DATA_DIR` or `~/tensorflow_datasets`), where it is
             prepared if need be.
-        text_feature: Feature that holds the text; default: the first text.
+        text_feature: Feature that holds the text; default: `text`, or the
+            only text.
         label_feature: Feature that holds the label; default: `label`, or
             the first class label.
 
     Raises:
-        DataError: If there is no such data set, it has no text or no label,
-            or it could not be downloaded.
+        DataError: If there is no such data set, it has no text, several or
+            no label, or it could not be downloaded.
     """
     try:
         import tensorflow_datasets as tfds
@@ -49,11 +56,12 @@ def read_tfds(
         ) from error
     builder = _builder(tfds, name, data_dir)
     features = dict(builder.info.features.items())
-    text_feature = _choose(
-        name, features, "text", text_feature, tfds.features.Text
-    )
     label_feature = _choose(
         name, features, "label", label_feature, tfds.features.ClassLabel
+    )
+    others = {key: features[key] for key in features if key != label_feature}
+    text_feature = _choose(
+        name, others, "text", text_feature, tfds.features.Text
     )
     try:
         # It prints on standard output, which belongs to results.
@@ -86,20 +94,46 @@ def read_tfds(
         if split in splits
         for text in read(split)[0]
     ]
-    texts, labels = read("train")
-    test_texts, test_labels = read("test") if "test" in splits else (None, None)
-    return _dataset(
-        f"tfds:{name}",
-        getattr(features[label_feature], "names", None),
-        texts,
-        labels,
-        test_texts,
-        test_labels,
-        unlabelled,
+    classes = getattr(features[label_feature], "names", None)
+    test_split, test = _labelled_test_split(splits, read, classes)
+    _tell_of_others(
+        name, {*splits} - {"train", "test", test_split, *UNLABELLED_SPLITS}
     )
+    dataset = _dataset(f"tfds:{name}", classes, read("train"), test, unlabelled)
+    if test_split in (None, "test"):
+        return dataset
+    note = (
+        f"`tfds:{name}` has no test split with labels: its `{test_split}` "
+        "split is the test split here."
+    )
+    return dataclasses.replace(dataset, notes=(*dataset.notes, note))
 
 
-def _dataset(name, classes, texts, labels, test_texts, test_labels, unlabelled):
+def _labelled_test_split(splits, read, classes):
+    """Returns the split's name, or `None`, and its texts and labels."""
+    for split in _TEST_SPLITS:
+        if split in splits:
+            texts, labels = read(split)
+            is_hidden = classes and labels and max(labels) < 0
+            if not is_hidden:
+                return split, (texts, labels)
+    return None, (None, None)
+
+
+def _tell_of_others(name, splits):
+    """Logs which splits are not among those read."""
+    if splits:
+        logger.warning(
+            "`tfds:%s`: not read: %s. Texts are taken from the splits `train`, "
+            "`test` and `unsupervised`; a validation split is made of `train`.",
+            name,
+            ", ".join(sorted(splits)),
+        )
+
+
+def _dataset(name, classes, train, test, unlabelled):
+    texts, labels = train
+    test_texts, test_labels = test
     if not classes:
         return TextDataset.from_labels(
             name,
@@ -114,8 +148,6 @@ def _dataset(name, classes, texts, labels, test_texts, test_labels, unlabelled):
             f"Training labels of `{name}` are hidden (-1). Expected labels "
             f"from 0 to {len(classes) - 1}. Choose another data set."
         )
-    if test_labels and max(test_labels) < 0:
-        test_texts, test_labels = None, None
     return TextDataset(
         name, classes, texts, labels, test_texts, test_labels, unlabelled
     )
@@ -159,10 +191,17 @@ def _choose(name, features, what, wanted, usual_type):
         first is not None and what == "label" and first.shape == ()
     ):
         return wanted or what
-    if wanted is None:
-        for key, feature in features.items():
-            if isinstance(feature, usual_type):
-                return key
+    usual = [key for key in features if isinstance(features[key], usual_type)]
+    if wanted is None and len(usual) > 1 and what == "text":
+        # Such as pairs of sentences: one alone does not tell the label.
+        raise DataError(
+            f"`tfds:{name}` has several text features: "
+            f"{', '.join(f'`{key}`' for key in usual)}. Expected one, as one "
+            "is read. Name it with `--text-column`, or choose another data "
+            "set if the label is not told by one alone."
+        )
+    if wanted is None and usual:
+        return usual[0]
     raise DataError(
         f"`tfds:{name}` has no {what} feature"
         + (f" `{wanted}`" if wanted else "")

@@ -108,6 +108,29 @@ def test_a_curve_says_what_its_language_models_have_read(
     assert said.format(tiny[-1]) in notes and not_said not in notes
 
 
+def test_a_curve_says_which_validation_texts_are_not_read(tiny, tmp_path):
+    texts = [f"text {number}" for number in range(200)]
+    rows = [f"{text},{'ab'[int(text[-1]) % 2]}" for text in texts]
+    data = tmp_path / "data"
+    data.mkdir()
+    # Few copies: a split may leave one on the other side.
+    train = "\n".join(["text,label", *rows, *rows[:4]])
+    (data / "train.csv").write_text(train)
+    (data / "test.csv").write_text("text,label\nother,a\n")
+    (data / "unlabelled.csv").write_text("\n".join(["text", *texts, "new"]))
+    learning_curve.main(
+        [
+            *("--dataset", str(data), *tiny, "--seeds", "1"),
+            *("--sizes", "8", "--methods", "linear"),
+            *("--output", str(tmp_path / "run")),
+        ]
+    )
+    notes = (tmp_path / "run" / "learning_curve.md").read_text()
+    assert "21 unlabelled texts of `data` are left out, as they are" in notes
+    assert "1 of the 21 validation texts are training texts as well" in notes
+    assert "Those that lose their label are left out." in notes
+
+
 @pytest.fixture(scope="module")
 def tags(tmp_path_factory):
     """A table of texts with any number of labels."""
