@@ -22,7 +22,7 @@ class Stage:
     groups: tuple[int, ...]
 
 
-def unfreezing_stages(method, num_groups, epochs):
+def unfreezing_stages(method, num_groups, epochs, opening_epochs=1):
     """Returns the stages of a fine-tuning method.
 
     Args:
@@ -38,6 +38,8 @@ def unfreezing_stages(method, num_groups, epochs):
             `"last"`: the last group only.
         num_groups: Int.
         epochs: Int, epochs over all stages.
+        opening_epochs: Int, epochs of each stage but the last, in place of
+            one, as far as a third of all epochs is left to the last.
 
     Returns:
         List of `Stage`s whose epochs add up to `epochs`.
@@ -55,9 +57,12 @@ def unfreezing_stages(method, num_groups, epochs):
         )
     everything = tuple(range(num_groups))
     final = everything[-1:] if method == "last" else everything
+    if opening:
+        longest = max(1, 2 * epochs // (3 * len(opening)))
+        opening_epochs = min(opening_epochs, longest)
     return [
-        *(Stage(1, groups) for groups in opening),
-        Stage(epochs - len(opening), final),
+        *(Stage(opening_epochs, groups) for groups in opening),
+        Stage(epochs - opening_epochs * len(opening), final),
     ]
 
 
