@@ -57,10 +57,8 @@ class DocumentBatches:
     """Batches of documents of like length, shuffled anew each epoch.
 
     An epoch's documents are shuffled and sorted by length within pools of 50
-    batches, of an eighth of them where there are few; the batches are then
-    shuffled. With a single pool each epoch would have the same documents
-    together. Everything is determined by `seed` and the step, so training can
-    be resumed anywhere.
+    batches; the batches are then shuffled. Everything is determined by `seed`
+    and the step, so training can be resumed anywhere.
 
     Args:
         corpus: `TokenizedCorpus`, each document of at least one token.
@@ -77,9 +75,7 @@ class DocumentBatches:
             `num_replicas - 1` documents are left out of it.
     """
 
-    # Batches of a pool at most, and pools of an epoch at least.
     POOL = 50
-    POOLS = 8
 
     def __init__(
         self,
@@ -120,8 +116,7 @@ class DocumentBatches:
         units = len(order) // self.num_replicas
         order = order[: units * self.num_replicas]
         lengths = self.corpus.lengths
-        batches = max(1, min(self.POOL, self.steps_per_epoch // self.POOLS))
-        pool = batches * self._units_per_batch * self.num_replicas
+        pool = self.POOL * self._units_per_batch * self.num_replicas
         order = np.concatenate(
             [
                 part[np.argsort(-lengths[part], kind="stable")]
