@@ -1,7 +1,5 @@
 """Optimizers of the fine-tuning stages."""
 
-import math
-
 from ulmfit_tf import training
 
 # Howard & Ruder (2018), section 4.1.
@@ -76,10 +74,7 @@ def classifier_schedules(recipe, num_groups, steps_per_epoch):
         each group, see `staged_schedules`.
     """
     stages = training.unfreezing_stages(
-        recipe.unfreezing,
-        num_groups,
-        recipe.epochs,
-        max(1, math.ceil(recipe.opening_steps / steps_per_epoch)),
+        recipe.unfreezing, num_groups, recipe.epochs
     )
     rates = training.discriminative_rates(
         recipe.learning_rate, num_groups, recipe.decay_factor

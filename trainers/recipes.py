@@ -53,10 +53,6 @@ class Recipe:
             down, one more each epoch), script (the head, the last two, then
             all), chain-thaw (one after another, then all), full (all) or last
             (the head).
-        opening_steps: Optimizer steps, at least, of each stage of the
-            unfreezing before the last, in whole epochs, as far as a third of
-            all epochs is left to the last; 0 for one epoch each, as the
-            paper has it for sets of hundreds of steps an epoch.
         schedule: Of stage three's rates: slanted triangles, a constant rate
             with a warm-up and a fall, a cosine, or fastai's one cycle.
         cut_frac: Share of the steps in which the slanted triangles rise.
@@ -96,7 +92,6 @@ class Recipe:
     decay_factor: float = 2.6
     lower_learning_rate: float = 0.0
     unfreezing: str = "paper"
-    opening_steps: int = 60
     schedule: str = "slanted"
     cut_frac: float = 0.1
     ratio: float = 32.0
@@ -153,7 +148,6 @@ _RANGES = (
     ("encoder_dropout", 0.0, 1.0),
     ("decay_factor", 1e-3, 1e3),
     ("lower_learning_rate", 0.0, 10.0),
-    ("opening_steps", 0, _MANY),
     ("cut_frac", 1e-6, 1 - 1e-6),
     ("ratio", 1.0, 1e6),
     ("activation_l2", 0.0, 1e6),

@@ -50,26 +50,8 @@ def test_the_papers_betas_and_decoupled_decay():
     assert optimizer.weight_decay == 0.01
 
 
-@pytest.mark.parametrize(
-    "steps_per_epoch, epochs, expected",
-    [(154, 12, [1, 1, 1, 1, 8]), (29, 14, [2, 2, 2, 2, 6]), (7, 50, [8] * 4)],
-)
-def test_few_steps_an_epoch_thaw_more_slowly(steps_per_epoch, epochs, expected):
-    stages, schedules = classifier_schedules(
-        Recipe(epochs=epochs), 5, steps_per_epoch
-    )
-    found = [stage.epochs for stage in stages]
-    assert found[: len(expected)] == expected and sum(found) == epochs
-    # The last LSTM layer thaws with the second stage, at its own step 0.
-    first = found[1] * steps_per_epoch
-    peak = max(float(schedules[3](step)) for step in range(first))
-    assert peak == pytest.approx(0.01 / 2.6, rel=1e-5)
-
-
 def test_a_cosine_falls_from_the_highest_rate_in_each_stage():
-    recipe = Recipe(
-        unfreezing="script", epochs=4, schedule="cosine", opening_steps=0
-    )
+    recipe = Recipe(unfreezing="script", epochs=4, schedule="cosine")
     stages, schedules = classifier_schedules(recipe, 3, 10)
     assert [stage.epochs for stage in stages] == [1, 1, 2]
     head = schedules[2]

@@ -49,30 +49,6 @@ def test_every_method_must_get_to_train_all_groups(method, fewest):
         unfreezing_stages(method, num_groups=5, epochs=fewest - 1)
 
 
-@pytest.mark.parametrize(
-    "epochs, opening_epochs, expected",
-    [
-        (50, 7, [7, 7, 7, 7, 22]),
-        # A third of the epochs is for all groups.
-        (50, 30, [8, 8, 8, 8, 18]),
-        (13, 2, [2, 2, 2, 2, 5]),
-        (12, 1, [1, 1, 1, 1, 8]),
-        (7, 60, [1, 1, 1, 1, 3]),
-        (5, 60, [1, 1, 1, 1, 1]),
-    ],
-)
-def test_opening_stages_take_several_epochs(epochs, opening_epochs, expected):
-    stages = unfreezing_stages("paper", 5, epochs, opening_epochs)
-    assert [stage.epochs for stage in stages] == expected
-    assert stages[1].groups == (3, 4)
-
-
-@pytest.mark.parametrize("method", ["full", "last"])
-def test_without_an_opening_all_epochs_are_of_one_stage(method):
-    (stage,) = unfreezing_stages(method, 5, 7, 3)
-    assert stage.epochs == 7
-
-
 @pytest.mark.parametrize("method", ["full", "last"])
 def test_the_others_need_an_epoch(method):
     assert fewest_epochs(method, 5) == 1

@@ -22,7 +22,7 @@ class Stage:
     groups: tuple[int, ...]
 
 
-def unfreezing_stages(method, num_groups, epochs, opening_epochs=1):
+def unfreezing_stages(method, num_groups, epochs):
     """Returns the stages of a fine-tuning method.
 
     Args:
@@ -38,8 +38,6 @@ def unfreezing_stages(method, num_groups, epochs, opening_epochs=1):
             `"last"`: the last group only.
         num_groups: Int.
         epochs: Int, epochs over all stages.
-        opening_epochs: Int, epochs of each stage but the last, in place of
-            one, as far as a third of all epochs is left to the last.
 
     Returns:
         List of `Stage`s whose epochs add up to `epochs`.
@@ -57,12 +55,9 @@ def unfreezing_stages(method, num_groups, epochs, opening_epochs=1):
         )
     everything = tuple(range(num_groups))
     final = everything[-1:] if method == "last" else everything
-    if opening:
-        longest = max(1, 2 * epochs // (3 * len(opening)))
-        opening_epochs = min(opening_epochs, longest)
     return [
-        *(Stage(opening_epochs, groups) for groups in opening),
-        Stage(epochs - opening_epochs * len(opening), final),
+        *(Stage(1, groups) for groups in opening),
+        Stage(epochs - len(opening), final),
     ]
 
 
