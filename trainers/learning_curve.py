@@ -139,11 +139,13 @@ class _LearningCurve:
         for size in (*self.sizes, *self.scratch_sizes):
             # Raises for a number that the data do not have.
             self.data.pool.limit_labels(size, 0)
+        self._notes_of_unknown = set()
         for method in self.methods:
             if method != _LINEAR:
                 # The smallest task has all that can be wrong with a setting.
                 with experiment.named_mistakes(method == _FROM_SCRATCH):
-                    self._cell(method, self.sizes_of(method)[0], 0)
+                    cell = self._cell(method, self.sizes_of(method)[0], 0)
+                self._notes_of_unknown.add(self._note_of_unknown(cell.task))
         self.cells = Cells(experiment.directory)
         self.results = Ledger(experiment.directory / "linear.jsonl")
 
@@ -334,7 +336,7 @@ class _LearningCurve:
         repeated = note_of_repeated(self.data.validation_texts, self.data.pool)
         if repeated:
             repeated += " Those that lose their label are left out."
-        notes = (*self.data.pool.notes, *([repeated] if repeated else ()))
+        notes = [*self.data.pool.notes, repeated, *self._notes_of_unknown]
         return [
             f"Errors in %, on the same {validated:,} texts throughout, "
             f"{self._note_of_stage_two()} From "
@@ -342,8 +344,16 @@ class _LearningCurve:
             "Labels that one method matches in another's are interpolated "
             "over the logarithm of their number.",
             scratch_note(self.experiment),
-            *task_notes(self.experiment, [notes]),
+            *task_notes(self.experiment, [[*filter(None, notes)]]),
         ]
+
+    def _note_of_unknown(self, task):
+        from trainers.preparation import note_of_unknown
+
+        (direction,) = task.directions
+        return note_of_unknown(
+            task.corpus, task.tokenizer, task.language_models[direction]
+        )
 
     def _note_of_stage_two(self):
         """Says what the language models have read, in the notes' sentence."""

@@ -183,7 +183,7 @@ def _tokenized(
         100 * share_unknown(corpus.token_ids, tokenizer),
     )
     notes = [
-        _note_of_unknown(corpus, tokenizer, language_models[directions[0]]),
+        note_of_unknown(corpus, tokenizer, language_models[directions[0]]),
         note_of_repeated(validation_texts, dataset),
     ]
     for note in filter(None, notes):
@@ -215,8 +215,14 @@ def _tokenized(
     )
 
 
-def _note_of_unknown(corpus, tokenizer, pretrained):
-    """Says that the language model is another language's, `""` if not."""
+def note_of_unknown(corpus, tokenizer, pretrained):
+    """Says that a language model knows few of a task's words, `""` if not.
+
+    Args:
+        corpus: `TokenizedCorpus` of the task.
+        tokenizer: The task's tokenizer.
+        pretrained: Optional `PretrainedLanguageModel`.
+    """
     if pretrained is None:
         return ""
     share = share_unknown(corpus.token_ids, tokenizer, pretrained)

@@ -355,7 +355,7 @@ def fitted_to_size(
             wanted,
             _MOST_TOKENS // labelled_tokens,
         )
-        # Other orders of unfreezing may need more epochs than that.
+        # An order of unfreezing that was asked for keeps its epochs.
         if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:
             changes["epochs"] = enough
     elif "language_model_epochs" not in given and recipe.language_model_epochs:

@@ -13,13 +13,15 @@ def add_task_flags(parser):
     add("--data-dir", help="where data is looked for first")
     add(
         "--text-column",
-        help="column of a CSV, TSV or JSONL file; text, unless given",
+        help="column of a CSV, TSV or JSONL file or feature of a tfds set; "
+        "text, or a tfds set's only one, unless given",
     )
     add(
         "--label-column",
         action="append",
         metavar="NAME",
-        help="column of a CSV, TSV or JSONL file; label, unless given; with "
+        help="column of a CSV, TSV or JSONL file or feature of a tfds set; "
+        "label, unless given; with "
         "--multi-label also several columns of 0 and 1: a,b,c",
     )
     add(

@@ -147,11 +147,16 @@ def test_validation_texts_beside_labelled_test_texts_are_not_read(
     assert sorted(dataset.test_texts) == [f"test {i}" for i in range(4)]
     assert len(dataset.train_texts) == 20
     assert not dataset.unlabelled_texts and not dataset.notes
-    assert "`tfds:tiny_benchmark/shown`: not read: validation." in caplog.text
+    assert (
+        "hidden: validation. Texts are taken from test, train;" in caplog.text
+    )
 
 
-def test_without_any_labelled_texts_beside_some_are_held_out(prepared):
+def test_without_any_labelled_texts_beside_some_are_held_out(prepared, caplog):
     dataset = load_benchmark(prepared, "both_hidden")
+    assert (
+        "hidden: test, validation. Texts are taken from train;" in caplog.text
+    )
     assert len(dataset.test_texts) == 2 and len(dataset.train_texts) == 18
     assert "has no test split: 2 of its 20" in dataset.notes[0]
 
@@ -172,6 +177,7 @@ def test_a_label_that_is_a_text_is_not_taken_for_the_text(prepared):
         ("imbd_reviews", {}, "no data set `imbd_reviews`. Did.*imdb_reviews"),
         ("tiny_reviews", dict(text_column="x"), "no text feature `x`.*revi"),
         ("tiny_reviews", dict(text_column="stars"), "no text feature `stars`"),
+        ("tiny_reviews", dict(text_column="label"), "`label` is the label"),
         ("tiny_reviews:9.9.9", {}, "cannot build"),
         ("mnist", {}, "no text feature"),
         (

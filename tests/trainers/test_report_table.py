@@ -54,13 +54,14 @@ def test_several_labels_are_joined(tmp_path):
 
 
 def test_no_text_is_a_formula(tmp_path):
-    texts = ['=HYPERLINK("http://a.b")', "-- not good", "+1", "@me", "a = b"]
-    labels = np.zeros(5, int)
+    texts = ['=HYPERLINK("http://a.b")', "-- not good", "+1+1", "@me"]
+    texts += ["a = b", "+1", "-2.5"]
+    labels = np.zeros(7, int)
     predictions = Predictions("test", texts, labels, np.eye(2)[labels])
     write_predictions(tmp_path / "table.csv", predictions, ("=1", "b"), "|")
     rows = _read(tmp_path / "table.csv")
     assert [row["text"] for row in rows] == [
         *(f"'{text}" for text in texts[:4]),
-        "a = b",
+        *texts[4:],
     ]
     assert {row["label"] for row in rows} == {"'=1"}

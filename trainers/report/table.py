@@ -1,6 +1,7 @@
 """All answers of a split as a table, to sort and filter."""
 
 import csv
+import re
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from ulmfit_tf.whole_files import written_whole
 
 # What makes a spreadsheet compute a cell (CWE-1236).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def write_predictions(path, predictions: Predictions, classes, separator):
@@ -55,4 +57,5 @@ def write_predictions(path, predictions: Predictions, classes, separator):
 
 
 def _inert(cell):
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    is_formula = cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if is_formula else cell

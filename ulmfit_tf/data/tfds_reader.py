@@ -60,6 +60,12 @@ def read_tfds(
         name, features, "label", label_feature, tfds.features.ClassLabel
     )
     others = {key: features[key] for key in features if key != label_feature}
+    if text_feature == label_feature:
+        raise DataError(
+            f"`tfds:{name}`: the feature `{label_feature}` is the label, so it "
+            "cannot be the text as well. Name others with `--text-column` or "
+            f"`--label-column`. Its features are {features}."
+        )
     text_feature = _choose(
         name, others, "text", text_feature, tfds.features.Text
     )
@@ -96,9 +102,8 @@ def read_tfds(
     ]
     classes = getattr(features[label_feature], "names", None)
     test_split, test = _labelled_test_split(splits, read, classes)
-    _tell_of_others(
-        name, {*splits} - {"train", "test", test_split, *UNLABELLED_SPLITS}
-    )
+    used = {"train", test_split, *UNLABELLED_SPLITS}
+    _tell_of_others(name, sorted({*splits} & used), sorted({*splits} - used))
     dataset = _dataset(f"tfds:{name}", classes, read("train"), test, unlabelled)
     if test_split in (None, "test"):
         return dataset
@@ -120,14 +125,15 @@ def _labelled_test_split(splits, read, classes):
     return None, (None, None)
 
 
-def _tell_of_others(name, splits):
-    """Logs which splits are not among those read."""
-    if splits:
+def _tell_of_others(name, used, others):
+    """Logs which splits are not among those used."""
+    if others:
         logger.warning(
-            "`tfds:%s`: not read: %s. Texts are taken from the splits `train`, "
-            "`test` and `unsupervised`; a validation split is made of `train`.",
+            "`tfds:%s`: not used, or their labels are hidden: %s. Texts are "
+            "taken from %s; a validation split is made of `train`.",
             name,
-            ", ".join(sorted(splits)),
+            ", ".join(others),
+            ", ".join(used),
         )
 
 

@@ -36,6 +36,7 @@ def _task(documents):
         train=corpus,
         corpus=corpus,
         architecture=models.ARCHITECTURES["compact"],
+        fewest_epochs=lambda method: 5,
     )
 
 

@@ -106,6 +106,8 @@ def test_a_curve_says_what_its_language_models_have_read(
     )
     notes = (tmp_path / "run" / "learning_curve.md").read_text()
     assert said.format(tiny[-1]) in notes and not_said not in notes
+    # Three words, in whatever language the texts are.
+    assert notes.count("language model does not know") == 1
 
 
 def test_a_curve_says_which_validation_texts_are_not_read(tiny, tmp_path):
