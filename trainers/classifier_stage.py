@@ -91,8 +91,7 @@ def train_classifier(
         recipe.batch_size,
         backward=options.backward,
         seed=options.seed,
-        document_weights=goal.document_weights
-        and goal.document_weights(labels),
+        document_weights=goal.document_weights(labels),
         num_replicas=options.num_replicas,
     )
     if model is None:
@@ -157,9 +156,7 @@ def train_classifier(
             goal.targets(labels),
             2 * recipe.batch_size,
             backward=options.backward,
-            document_weights=(
-                goal.document_weights and goal.document_weights(labels)
-            ),
+            document_weights=goal.document_weights(labels),
             num_replicas=options.num_replicas,
         )
     records = training.resumable_fit(

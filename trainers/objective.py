@@ -28,14 +28,16 @@ class Objective:
         loss: `keras.losses.Loss` of targets and logits.
         metrics: Callable that makes a list of `keras.metrics.Metric`s of
             targets and logits, in the scope of a distribution strategy.
-        document_weights: Optional callable from a split's labels to float32
-            `(documents,)`, by the training split's frequencies.
+        document_weights: Callable from a split's labels to float32
+            `(documents,)`, by the training split's frequencies, or `None`.
     """
 
     targets: Callable[[np.ndarray], np.ndarray]
     loss: keras.losses.Loss
     metrics: Callable[[], list]
-    document_weights: Callable[[np.ndarray], np.ndarray] | None = None
+    document_weights: Callable[[np.ndarray], np.ndarray | None] = (
+        lambda labels: None
+    )
 
 
 def objective(task_type, labels, num_classes, recipe):
@@ -66,14 +68,15 @@ def objective(task_type, labels, num_classes, recipe):
             ),
             metrics=lambda: [F1OfLogits("micro"), F1OfLogits("macro")],
         )
+    weights = class_weights(labels, num_classes) if balanced else None
     return Objective(
         targets=lambda indices: np.eye(num_classes, dtype="float32")[indices],
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=recipe.label_smoothing
         ),
         metrics=lambda: [keras.metrics.CategoricalAccuracy(name="accuracy")],
-        document_weights=(
-            class_weights(labels, num_classes).__getitem__ if balanced else None
+        document_weights=lambda indices: (
+            None if weights is None else weights[indices]
         ),
     )
 
