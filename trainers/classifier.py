@@ -10,12 +10,7 @@ import os
 from trainers import command_line
 from trainers.locks import run_locked
 from trainers.recipe_files import add_recipe_flags, recipe_overrides
-from trainers.recipes import (
-    Recipe,
-    fitted_to_model,
-    fitted_to_size,
-    recipe_for,
-)
+from trainers.recipes import Recipe, fitted_to_task, recipe_for
 from trainers.run_clock import RunClock
 from trainers.task_flags import (
     add_task_flags,
@@ -45,6 +40,14 @@ def parse_arguments(argv):
     )
     add("--bidirectional", action="store_true", help="average both ways")
     add("--num-labels", type=int, help="use that many labels only")
+    add(
+        "--pseudo-labels",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train a second time beside N texts without a label, with the "
+        "first classifier's answers for labels: those that it is surest of",
+    )
     add("--seed", type=int, default=0)
     add("--output", help="new run folder; default runs/DATASET-TIME")
     add("--resume", metavar="DIR", help="run folder to continue")
@@ -101,18 +104,13 @@ def main(argv):
 
     task = prepare_task(dataset, recipe, found)
     if directory is None:
-        recipe = fitted_to_size(
+        recipe = fitted_to_task(
             recipe,
             arguments.dataset,
             overrides,
-            len(task.train),
-            task.corpus.num_tokens,
-            task.train.num_tokens,
+            task,
             pretrained=arguments.pretrained != ["none"],
-            fewest_epochs=task.fewest_epochs(recipe.unfreezing),
         )
-        if arguments.pretrained != ["none"]:
-            recipe = fitted_to_model(recipe, overrides, task.architecture)
         if arguments.output is None:
             name = os.path.basename(os.path.normpath(arguments.dataset))
             arguments.output = command_line.new_run_folder(name)
@@ -123,6 +121,7 @@ def main(argv):
             {
                 **given,
                 "recipe": dataclasses.asdict(recipe),
+                "overrides": overrides,
                 "data": task.fingerprint,
                 "language_models": task.language_models_fingerprint,
                 "working_folder": os.getcwd(),

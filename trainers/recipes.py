@@ -370,6 +370,33 @@ def fitted_to_size(
     return dataclasses.replace(recipe, **changes)
 
 
+def fitted_to_task(recipe, dataset, given, task, pretrained=True):
+    """Returns a recipe that suits a task's size and its model's.
+
+    See `fitted_to_size` and `fitted_to_model`.
+
+    Args:
+        recipe: `Recipe`.
+        dataset: Name or path.
+        given: Collection of the fields that the user gave.
+        task: `Task`.
+        pretrained: Bool, whether there is a language model to start from.
+    """
+    recipe = fitted_to_size(
+        recipe,
+        dataset,
+        given,
+        len(task.train),
+        task.corpus.num_tokens,
+        task.train.num_tokens,
+        pretrained=pretrained,
+        fewest_epochs=task.fewest_epochs(recipe.unfreezing),
+    )
+    if not pretrained:
+        return recipe
+    return fitted_to_model(recipe, given, task.architecture)
+
+
 def tokens_to_read(recipe, tokens, labelled_tokens):
     """Returns the tokens that stages two and three read in one direction.
 

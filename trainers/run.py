@@ -9,20 +9,13 @@ import tensorflow as tf
 
 from serving.saved_model import export_classifier
 from trainers import command_line
-from trainers.projector import write_projector
+from trainers.evaluation import Evaluation
 from trainers.recipes import tokens_to_read
-from trainers.report import Predictions, write_predictions, write_report
+from trainers.report import write_predictions, write_report
 from trainers.report.figures import Calibration
 from trainers.report.scores import class_scores, intervals, task_scores
-from trainers.run_options import RunOptions
-from trainers.stages import (
-    fine_tune_classifier,
-    fine_tune_language_model,
-    starting_weights,
-    trained_classifier,
-)
+from trainers.rounds import Rounds, first_evaluation
 from trainers.thresholds import decided
-from ulmfit_tf.whole_files import write_arrays
 
 _log = logging.getLogger("trainers")
 # Validation texts whose answers the export is checked with, and how much of
@@ -58,35 +51,17 @@ def run_classifier(task, recipe, settings, directory, clock):
             )
         ),
     )
-    run_options = RunOptions.of_run(settings, directory)
-    weights: dict[str, dict] = {}
-    records: dict[str, list] = {}
-    for direction in task.directions:
-        options = dataclasses.replace(run_options, direction=direction)
-        records |= _stage_one(task, direction)
-        stage = _Stages(directory / direction, records, direction)
-        encoder = starting_weights(task, direction)
-        if recipe.language_model_epochs:
-            encoder = stage.run(
-                "language_model",
-                fine_tune_language_model,
-                (task, recipe),
-                options,
-            )
-        weights[direction] = stage.run(
-            "classifier",
-            fine_tune_classifier,
-            (task, recipe, encoder),
-            options,
+    rounds = Rounds(task, recipe, settings, directory)
+    classifier = rounds.first()
+    second, before = None, {}
+    if settings.pseudo_labels:
+        before = _errors_before(
+            first_evaluation(classifier, directory), dataset, task
         )
-        write_projector(
-            directory / direction / "classifier" / "logs" / "train",
-            weights[direction]["embedding"],
-            task.tokenizer.vocabulary,
-            task.corpus.token_ids,
-        )
-    classifier = trained_classifier(task, recipe, weights, settings.seed)
-    evaluation = _Evaluation(classifier, directory)
+        classifier, trained_on, second_recipe = rounds.second(classifier)
+        second = second_recipe, len(trained_on.train)
+        dataset = dataclasses.replace(dataset, notes=trained_on.dataset.notes)
+    evaluation = Evaluation(classifier, directory)
     on_validation = evaluation.answers(
         "validation", task.validation_texts, task.validation_labels
     )
@@ -127,6 +102,7 @@ def run_classifier(task, recipe, settings, directory, clock):
         "task_type": str(dataset.task_type),
         **{f"test_{name}": value for name, value in of_test.items()},
         "validation_error": on_validation.error,
+        **before,
         **_errors_of_directions(evaluation, decision, dataset, task),
         "seconds": clock.seconds(),
         "run_dir": str(directory),
@@ -147,10 +123,11 @@ def run_classifier(task, recipe, settings, directory, clock):
         test=on_test,
         dataset=dataset,
         recipe=recipe,
-        settings={**vars(settings), **_used(settings, run_options)},
-        records=records,
+        settings={**vars(settings), **_used(settings, rounds.options)},
+        records=rounds.records,
         scores=scores,
         figures=figures,
+        second=second,
     )
     command_line.write_json(
         directory / "metrics.json",
@@ -168,7 +145,7 @@ def run_classifier(task, recipe, settings, directory, clock):
                 split.split: class_scores(split, dataset.classes)
                 for split in splits
             },
-            "records": records,
+            "records": rounds.records,
         },
     )
     return figures
@@ -188,15 +165,6 @@ def _calibration_error(predictions):
     return None if np.isnan(error) else round(100 * error, 4)
 
 
-def _stage_one(task, direction):
-    """Returns the records of a direction's pretraining, if it has any."""
-    model = task.language_models[direction]
-    if model is None or not model.curve:
-        return {}
-    points = [dataclasses.asdict(point) for point in model.curve]
-    return {f"{direction}_pretraining": points}
-
-
 def _used(settings, options):
     """Returns what `auto` came to, for the report."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -206,80 +174,20 @@ def _used(settings, options):
     }
 
 
-class _Stages:
-    """Runs a direction's stages once and keeps their results on disk."""
-
-    def __init__(self, directory, records, direction):
-        self.directory = directory
-        self.records = records
-        self.direction = direction
-
-    def run(self, name, train, arguments, options):
-        result = self.directory / f"{name}.npz"
-        log = self.directory / f"{name}.json"
-        if result.exists():
-            _log.info("%s %s: done before", self.direction, name)
-            with np.load(result, allow_pickle=False) as file:
-                weights = {key: file[key] for key in file.files}
-            records = command_line.read_json(log)
-        else:
-            weights, records = train(*arguments, self.directory / name, options)
-            command_line.write_json(log, records)
-            write_arrays(result, weights)
-            # Some hundred megabytes that nobody reads any more.
-            for file in ("training_state.npz", "best_weights.npz"):
-                (self.directory / name / file).unlink(missing_ok=True)
-        self.records[f"{self.direction}_{name}"] = records
-        return weights
-
-
-class _Evaluation:
-    """A classifier's answers on whole splits, which take long on large ones.
-
-    Probabilities of each direction are kept in the run folder, so that none is
-    read twice, and a run that is killed does not begin anew.
-
-    Args:
-        classifier: `TrainedClassifier`.
-        directory: `pathlib.Path` of the run folder.
-    """
-
-    def __init__(self, classifier, directory):
-        self.classifier = classifier
-        self.directory = directory
-
-    def answers(self, split, texts, labels, decision=None, directions=None):
-        """Returns `Predictions`, by default of the mean of all directions."""
-        probabilities = [
-            self._probabilities(split, texts, direction)
-            for direction in directions or self.classifier.weights
-        ]
-        return Predictions.judged(
-            split,
-            texts,
-            labels,
-            np.mean(probabilities, axis=0),
-            decision or self.classifier.decision,
-        )
-
-    def _probabilities(self, split, texts, direction):
-        path = self.directory / direction / f"{split}_probabilities.npz"
-        if path.exists():
-            with np.load(path, allow_pickle=False) as file:
-                return file["probabilities"]
-        _log.info(
-            "%s: reading the %d texts of the %s split",
-            direction,
-            len(texts),
-            split,
-        )
-        alone = dataclasses.replace(
-            self.classifier,
-            weights={direction: self.classifier.weights[direction]},
-        )
-        probabilities = alone.predict(texts)
-        write_arrays(path, {"probabilities": probabilities})
-        return probabilities
+def _errors_before(evaluation, dataset, task):
+    """Returns the first classifier's errors, before pseudo-labels, in %."""
+    splits = {"validation": (task.validation_texts, task.validation_labels)}
+    if dataset.test_texts is not None:
+        splits["test"] = dataset.test_texts, dataset.test_labels
+    errors = {
+        f"{split}_error_without_pseudo_labels": evaluation.answers(
+            split, *of_split
+        ).error
+        for split, of_split in splits.items()
+    }
+    for name, error in errors.items():
+        _log.info("%s: %.2f %%", name.replace("_", " "), error)
+    return errors
 
 
 def _errors_of_directions(evaluation, decision, dataset, task):

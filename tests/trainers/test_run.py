@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from trainers import run
+from trainers.evaluation import Evaluation
 from trainers.locks import run_locked
 from ulmfit_tf.pretrained import Decision
 
@@ -35,7 +36,7 @@ def test_each_split_is_read_once_a_direction_whoever_resumes(tmp_path):
     asked = []
     for _ in range(2):
         classifier = _Classifier(dict.fromkeys(ANSWERS), asked)
-        evaluation = run._Evaluation(classifier, tmp_path)
+        evaluation = Evaluation(classifier, tmp_path)
         both = evaluation.answers("test", TEXTS, LABELS)
         np.testing.assert_allclose(
             both.probabilities[:, 0], np.mean(list(ANSWERS.values()), axis=0)

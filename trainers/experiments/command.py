@@ -19,8 +19,7 @@ from trainers.recipe_files import (
 )
 from trainers.recipes import (
     TASK_FIELDS,
-    fitted_to_model,
-    fitted_to_size,
+    fitted_to_task,
     recipe_for,
 )
 from trainers.task_flags import (
@@ -327,21 +326,13 @@ class Experiment:
 
     def fitted(self, recipe, task, from_scratch=False):
         """Returns a recipe that suits a task's size and its model's."""
-        given = self._given(from_scratch)
-        is_pretrained = self._is_pretrained(from_scratch)
-        recipe = fitted_to_size(
+        return fitted_to_task(
             recipe,
             self.settings["dataset"],
-            given,
-            len(task.train),
-            task.corpus.num_tokens,
-            task.train.num_tokens,
-            pretrained=is_pretrained,
-            fewest_epochs=task.fewest_epochs(recipe.unfreezing),
+            self._given(from_scratch),
+            task,
+            self._is_pretrained(from_scratch),
         )
-        if not is_pretrained:
-            return recipe
-        return fitted_to_model(recipe, given, task.architecture)
 
 
 def _together(stored, own):

@@ -30,16 +30,20 @@ class StageCurves:
     plots: list[Markup]
 
 
-def learning_curves(records, recipe, num_documents) -> list[StageCurves]:
+def learning_curves(
+    records, recipe, num_documents, second=None
+) -> list[StageCurves]:
     """Returns the curves of each stage that was run.
 
     Args:
         records: Dict of the logs of each epoch, by
-            `"<direction>_language_model"` or `"<direction>_classifier"`; by
-            `"<direction>_pretraining"` the points of a
-            `pretrained.CurvePoint` each.
+            `"<direction>_language_model"`, `"<direction>_classifier"` or
+            `"<direction>_second_classifier"`; by `"<direction>_pretraining"`
+            the points of a `pretrained.CurvePoint` each.
         recipe: `trainers.recipes.Recipe`.
         num_documents: Int, documents that the classifier was trained on.
+        second: Optional pair of what the second one, with pseudo-labels, was
+            trained by: its recipe and number of documents.
     """
     stages = []
     for name, logs in records.items():
@@ -48,8 +52,12 @@ def learning_curves(records, recipe, num_documents) -> list[StageCurves]:
             stages.append(_pretraining(direction, logs))
         elif logs and stage == "language_model":
             stages.append(_language_model(direction, logs, recipe))
+        elif logs and stage == "second_classifier":
+            title = f"Stage three again, with pseudo-labels: {direction}"
+            stages.append(_classifier(title, logs, *second))
         elif logs:
-            stages.append(_classifier(direction, logs, recipe, num_documents))
+            title = f"Stage three: {direction} classifier"
+            stages.append(_classifier(title, logs, recipe, num_documents))
     return stages
 
 
@@ -111,7 +119,7 @@ def _planned_language_model(records, recipe):
     return [((steps + 1) / per_record, share * shape) for share in shares]
 
 
-def _classifier(direction, records, recipe, num_documents):
+def _classifier(title, records, recipe, num_documents):
     num_groups = _num_groups(records)
     groups = [*_layers(num_groups - 1), "head"]
     steps_per_epoch = math.ceil(num_documents / recipe.batch_size)
@@ -129,7 +137,7 @@ def _classifier(direction, records, recipe, num_documents):
     if recipe.early_stopping:
         note += " The epoch with the lowest validation loss was kept."
     return StageCurves(
-        f"Stage three: {direction} classifier",
+        title,
         note,
         [
             plots.curves(

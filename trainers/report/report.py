@@ -60,6 +60,7 @@ def write_report(
     records,
     scores,
     figures,
+    second=None,
 ):
     """Writes a run's report, one HTML file that needs nothing else.
 
@@ -79,6 +80,7 @@ def write_report(
         records: Dict of the stages' logs, see `learning.learning_curves`.
         scores: Dict by split of `scores.task_scores`.
         figures: Dict of the run's final figures.
+        second: Optional, see `learning.learning_curves`.
     """
     shown = test or validation
     corpus = tokenize_corpus(shown.texts, classifier.tokenizer)
@@ -114,7 +116,7 @@ def write_report(
         calibration=calibration,
         reliability=plots.reliability(calibration, is_multi_label),
         stages=learning.learning_curves(
-            records, recipe, len(dataset.train_texts)
+            records, recipe, len(dataset.train_texts), second
         ),
         matrix=matrix if len(matrix) <= _MATRIX_CLASSES else None,
         confusions=frequent_confusions(matrix, _CONFUSIONS),
@@ -231,8 +233,8 @@ def _distinct(order, texts):
 def _flat(settings):
     """Settings as rows of text, a recipe's fields by themselves."""
     recipe = settings["recipe"]
-    # Fingerprints, and a folder of the author's.
-    unread = {"data", "language_models", "working_folder"}
+    # Fingerprints, a folder of the author's, and what the recipe has as well.
+    unread = {"data", "language_models", "working_folder", "overrides"}
     left_out = {"recipe", *recipe, *unread}
     if settings.get("bidirectional"):
         left_out.add("direction")
