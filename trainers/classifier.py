@@ -45,8 +45,9 @@ def parse_arguments(argv):
         type=int,
         default=0,
         metavar="N",
-        help="train a second time beside N texts without a label, with the "
-        "first classifier's answers for labels: those that it is surest of",
+        help="train stage three a second time, beside N texts without a label "
+        "(two fifths of them at most), with the first classifier's answers "
+        "for labels: the surest ones of 2.5 N texts that it reads",
     )
     add("--seed", type=int, default=0)
     add("--output", help="new run folder; default runs/DATASET-TIME")
@@ -59,6 +60,13 @@ def parse_arguments(argv):
     check_task_flags(parser, arguments)
     if arguments.bidirectional and arguments.direction != "forward":
         parser.error("--bidirectional reads both ways; leave out --direction")
+    if arguments.pseudo_labels < 0:
+        parser.error("--pseudo-labels takes a number of texts, 0 for none")
+    if arguments.pseudo_labels and arguments.multi_label:
+        parser.error(
+            "--pseudo-labels is for classes that exclude each other; leave it "
+            "out with --multi-label"
+        )
     return arguments
 
 
@@ -100,8 +108,11 @@ def main(argv):
     found = argparse.Namespace(**with_paths_from_start(settings))
     dataset = load_dataset(found)
     from trainers.preparation import prepare_task
+    from trainers.pseudo_labels import check_pseudo_labels
     from trainers.run import run_classifier
 
+    if found.pseudo_labels:
+        check_pseudo_labels(dataset)
     task = prepare_task(dataset, recipe, found)
     if directory is None:
         recipe = fitted_to_task(

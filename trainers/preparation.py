@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from trainers.command_line import UserError
-from trainers.pseudo_labels import check_pseudo_labels
 from trainers.task_text import MUCH_UNKNOWN, share_unknown, task_tokenizer
 from trainers.words_in_use import WordsInUse
 from ulmfit_tf import data, models, pretrained, training
@@ -88,8 +87,6 @@ def prepare_task(dataset, recipe, settings, check_unfreezing=True):
         UserError: If a setting or a pretrained model does not fit.
         DataError: If the data cannot be used.
     """
-    # Experiments have none.
-    check_pseudo_labels(dataset, getattr(settings, "pseudo_labels", 0))
     start = _starting_point(recipe, settings, check_unfreezing)
     dataset, texts, labels = dataset.split_validation(
         recipe.validation_fraction, settings.seed

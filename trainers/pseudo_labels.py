@@ -11,70 +11,45 @@ import math
 import numpy as np
 
 from trainers.command_line import UserError
-from ulmfit_tf.data.task_type import TaskType
 from ulmfit_tf.data.token_cache import tokenize_corpus
 
 _log = logging.getLogger("trainers")
 # Share of the texts read of which the answers are taken for labels. On short
-# reviews a classifier with 25 % errors had 11 % in these two fifths
-# (docs/results).
+# reviews a tenth gained less (docs/results).
 _SUREST = 0.4
 
 
-def check_pseudo_labels(dataset, wanted):
-    """Raises `UserError` if a data set can have no pseudo-labels.
+def check_pseudo_labels(dataset):
+    """Raises `UserError` if a data set has too few texts without a label.
 
     Args:
-        dataset: `TextDataset`.
-        wanted: Int, `--pseudo-labels`; 0 asks for none.
+        dataset: `TextDataset` with the validation examples.
     """
-    if wanted < 0:
+    count = len(_candidates(dataset))
+    if not _most(count):
         raise UserError(
-            "`--pseudo-labels` must be a number of texts, 0 for none. "
-            f"Received: {wanted}."
-        )
-    if not wanted:
-        return
-    if dataset.task_type is TaskType.MULTI_LABEL:
-        raise UserError(
-            "`--pseudo-labels` is for classes that exclude each other. Leave "
-            "it out with texts of any number of labels."
-        )
-    if not _most(len(dataset.unlabelled_texts)):
-        raise UserError(
-            "`--pseudo-labels` needs texts without a label, of which it takes "
-            f"{100 * _SUREST:.0f} % at most. Received: "
-            f"{len(dataset.unlabelled_texts)}. Put them into a table or a "
-            "folder `unlabelled` beside the training texts, keep some labels "
-            "only with `--num-labels`, or leave it out."
+            "`--pseudo-labels` needs texts without a label, other than those "
+            f"with one, of which it takes {100 * _SUREST:.0f} % at most. "
+            f"Received: {count}. Put them into a table or a folder "
+            "`unlabelled` beside the training texts, keep only some labels "
+            "with `--num-labels`, or leave it out."
         )
 
 
-def texts_to_read(dataset, held_out, wanted, seed):
-    """Returns the texts that a classifier is asked of, drawn at random.
+def texts_to_read(dataset, validation_texts, wanted, seed):
+    """Returns the texts whose labels a classifier is asked for.
 
     Args:
         dataset: `TextDataset` without the validation examples.
-        held_out: List of str, the validation texts.
+        validation_texts: List of str.
         wanted: Int, texts that are to get a label.
         seed: Int; the same seed draws the same texts.
 
     Returns:
-        List of str, none of which is a text that has a label or is tested on,
-        blanks aside.
+        List of str, drawn at random: different texts, none of which has a
+        label or is measured on.
     """
-    known = {
-        text.strip()
-        for texts in (
-            dataset.train_texts,
-            held_out,
-            dataset.test_texts or (),
-        )
-        for text in texts
-    }
-    texts = [
-        text for text in dataset.unlabelled_texts if text.strip() not in known
-    ]
+    texts = _candidates(dataset, validation_texts)
     order = np.random.default_rng(seed).permutation(len(texts))
     return [texts[i] for i in order[: math.ceil(wanted / _SUREST)]]
 
@@ -89,13 +64,13 @@ def surest(probabilities, label_counts, wanted):
     Args:
         probabilities: Float array `(texts, classes)`.
         label_counts: Int array `(classes,)`, texts with a label of each.
-        wanted: Int, labels to give; at most two fifths of the texts get one.
+        wanted: Int, labels to give at most; two fifths of the texts get one
+            at most.
 
     Returns:
         `(indices, labels)`, int arrays of the chosen texts, ascending.
     """
-    wanted = min(wanted, _most(len(probabilities)))
-    quotas = np.rint(wanted * label_counts / label_counts.sum()).astype(int)
+    quotas = _quotas(label_counts, min(wanted, _most(len(probabilities))))
     answers = probabilities.argmax(axis=1)
     chosen = []
     for label, quota in enumerate(quotas):
@@ -111,40 +86,59 @@ def with_pseudo_labels(task, texts, probabilities, wanted):
 
     Args:
         task: `Task`.
-        texts: List of str, what the classifier was asked of.
+        texts: List of str, what the classifier was asked for.
         probabilities: Float array `(texts, classes)`, its answers.
         wanted: Int, see `surest`.
 
     Returns:
-        A `Task`; all else is the given one's.
+        A `Task` with a note; its `fingerprint` stays that of the data.
     """
     dataset = task.dataset
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
     indices, labels = surest(probabilities, counts, wanted)
     note = (
-        f"Trained a second time beside {len(indices)} of "
-        f"{len(dataset.unlabelled_texts)} texts without a label, with the "
-        "first classifier's answers for labels: of each class the surest of "
-        f"{len(texts)} texts."
+        f"Trained a second time, beside {len(indices)} texts without a label "
+        f"(of {wanted} asked for), with the first classifier's answers for "
+        f"labels: of each class the surest of {len(texts)} texts that it read."
     )
     _log.info(note)
     train_texts = [*dataset.train_texts, *(texts[i] for i in indices)]
+    labels = labels.astype(dataset.train_labels.dtype)
     return dataclasses.replace(
         task,
         dataset=dataclasses.replace(
             dataset,
             train_texts=train_texts,
-            train_labels=np.concatenate(
-                [
-                    dataset.train_labels,
-                    labels.astype(dataset.train_labels.dtype),
-                ]
-            ),
+            train_labels=np.concatenate([dataset.train_labels, labels]),
             notes=(*dataset.notes, note),
         ),
         train=tokenize_corpus(train_texts, task.tokenizer),
     )
 
 
+def _candidates(dataset, validation_texts=()):
+    """Different texts without a label that nothing else has, blanks aside."""
+    known = {
+        text.strip()
+        for texts in (
+            dataset.train_texts,
+            validation_texts,
+            dataset.test_texts or (),
+        )
+        for text in texts
+    }
+    different = {text.strip(): text for text in dataset.unlabelled_texts}
+    return [text for key, text in different.items() if key not in known]
+
+
 def _most(num_texts):
     return int(_SUREST * num_texts)
+
+
+def _quotas(counts, total):
+    """Shares `total` out in proportion to `counts`, by largest remainder."""
+    shares = total * counts / counts.sum()
+    quotas = shares.astype("int64")
+    largest_first = np.argsort(quotas - shares, kind="stable")
+    quotas[largest_first[: total - quotas.sum()]] += 1
+    return quotas

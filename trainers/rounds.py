@@ -6,10 +6,16 @@ import logging
 import numpy as np
 
 from trainers import command_line
-from trainers.evaluation import Evaluation
+from trainers.preparation import Task
 from trainers.projector import write_projector
 from trainers.pseudo_labels import texts_to_read, with_pseudo_labels
-from trainers.recipes import fitted_to_task, recipe_for
+from trainers.recipes import (
+    MODEL_FIELDS,
+    Recipe,
+    fitted_to_task,
+    recipe_for,
+    tokens_to_read,
+)
 from trainers.run_options import RunOptions
 from trainers.stages import (
     fine_tune_classifier,
@@ -17,9 +23,25 @@ from trainers.stages import (
     starting_weights,
     trained_classifier,
 )
+from ulmfit_tf.pretrained import TrainedClassifier
 from ulmfit_tf.whole_files import write_arrays
 
 _log = logging.getLogger("trainers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A classifier and what it was trained by.
+
+    Attributes:
+        classifier: `TrainedClassifier`.
+        task: `Task`.
+        recipe: `Recipe`.
+    """
+
+    classifier: TrainedClassifier
+    task: Task
+    recipe: Recipe
 
 
 class Rounds:
@@ -44,87 +66,97 @@ class Rounds:
         self.directory = directory
         self.options = RunOptions.of_run(settings, directory)
         self.records: dict[str, list] = {}
-        self._encoders: dict[str, dict | None] = {}
 
     def first(self):
-        """Returns the `TrainedClassifier` of the task's own labels."""
-        weights = {}
-        for direction in self.task.directions:
-            self.records |= _stage_one(self.task, direction)
-            encoder = starting_weights(self.task, direction)
-            if self.recipe.language_model_epochs:
-                encoder = self._run(
-                    "language_model",
-                    direction,
-                    fine_tune_language_model,
-                    (self.task, self.recipe),
-                )
-            self._encoders[direction] = encoder
-            weights[direction] = self._stage_three(
-                "classifier", direction, self.task, self.recipe
-            )
-        return trained_classifier(
-            self.task, self.recipe, weights, self.settings.seed
-        )
+        """Returns what is `Trained` on the task's own labels."""
+        return self._trained("classifier", self.task, self.recipe)
 
-    def second(self, classifier):
+    def second(self, evaluation):
         """Trains stage three again, with a classifier's answers for labels.
 
         Args:
-            classifier: `TrainedClassifier`, what `first` returned.
+            evaluation: `Evaluation` of the first classifier.
 
         Returns:
-            `(classifier, task, recipe)`: the new one, and what it was trained
-            on and by.
+            What is `Trained` on the task's own labels and these.
         """
+        wanted = self.settings.pseudo_labels
         texts = texts_to_read(
             self.task.dataset,
             self.task.validation_texts,
-            self.settings.pseudo_labels,
+            wanted,
             self.settings.seed,
         )
-        probabilities = first_evaluation(
-            classifier, self.directory
-        ).probabilities("unlabelled", texts)
         task = with_pseudo_labels(
-            self.task, texts, probabilities, self.settings.pseudo_labels
+            self.task,
+            texts,
+            evaluation.probabilities("unlabelled", texts),
+            wanted,
         )
+        recipe = self._second_recipe(task)
+        log_tokens(task, recipe, stage_two=False)
+        return self._trained("second_classifier", task, recipe)
+
+    def _second_recipe(self, task):
+        """Returns the recipe with the epochs that more texts take.
+
+        It is kept in the folder: a default of another release would train
+        the rest differently.
+        """
+        kept = command_line.read_json(self.directory / "config.json")
+        if "second_recipe" in kept:
+            return Recipe(**kept["second_recipe"])
         pretrained = self.settings.pretrained != ["none"]
+        # Of stage two, and for the size of the model, nothing changes.
+        given = self.settings.overrides | {
+            name: value
+            for name, value in dataclasses.asdict(self.recipe).items()
+            if name.startswith("language_model") or name in MODEL_FIELDS
+        }
         recipe = fitted_to_task(
-            recipe_for(
-                self.settings.dataset, self.settings.overrides, pretrained
-            ),
+            recipe_for(self.settings.dataset, given, pretrained),
             self.settings.dataset,
-            self.settings.overrides,
+            given,
             task,
             pretrained,
         )
-        weights = {
-            direction: self._stage_three(
-                "second_classifier", direction, task, recipe
+        command_line.record(
+            self.directory, second_recipe=dataclasses.asdict(recipe)
+        )
+        return recipe
+
+    def _trained(self, name, task, recipe):
+        weights = {}
+        for direction in task.directions:
+            weights[direction] = self._run(
+                name,
+                direction,
+                fine_tune_classifier,
+                (task, recipe, self._encoder(direction)),
             )
-            for direction in task.directions
-        }
-        return (
+            write_projector(
+                self.directory / direction / name / "logs" / "train",
+                weights[direction]["embedding"],
+                task.tokenizer.vocabulary,
+                task.corpus.token_ids,
+            )
+        return Trained(
             trained_classifier(task, recipe, weights, self.settings.seed),
             task,
             recipe,
         )
 
-    def _stage_three(self, name, direction, task, recipe):
-        weights = self._run(
-            name,
+    def _encoder(self, direction):
+        """Returns what stage three starts from: of stage two, if it is run."""
+        self.records |= _stage_one(self.task, direction)
+        if not self.recipe.language_model_epochs:
+            return starting_weights(self.task, direction)
+        return self._run(
+            "language_model",
             direction,
-            fine_tune_classifier,
-            (task, recipe, self._encoders[direction]),
+            fine_tune_language_model,
+            (self.task, self.recipe),
         )
-        write_projector(
-            self.directory / direction / name / "logs" / "train",
-            weights["embedding"],
-            task.tokenizer.vocabulary,
-            task.corpus.token_ids,
-        )
-        return weights
 
     def _run(self, name, direction, train, arguments):
         """Runs a stage of a direction once and keeps its result on disk."""
@@ -148,9 +180,27 @@ class Rounds:
         return weights
 
 
-def first_evaluation(classifier, directory):
-    """Returns the `Evaluation` of the classifier before pseudo-labels."""
-    return Evaluation(classifier, directory, prefix="first_")
+def log_tokens(task, recipe, stage_two=True):
+    """Says how much a training reads.
+
+    Args:
+        task: `Task`.
+        recipe: `Recipe`.
+        stage_two: Bool, whether stage two is yet to come.
+    """
+    read = tokens_to_read(recipe, task.corpus.num_tokens, task.train.num_tokens)
+    if stage_two:
+        _log.info(
+            "each direction reads %s tokens in stage two and %s in stage "
+            "three: `--language-model-epochs` and `--epochs` change that",
+            *(f"{tokens:,}" for tokens in read),
+        )
+    else:
+        _log.info(
+            "each direction reads %s tokens in stage three: `--epochs` "
+            "changes that",
+            f"{read[1]:,}",
+        )
 
 
 def _stage_one(task, direction):

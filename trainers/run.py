@@ -10,11 +10,10 @@ import tensorflow as tf
 from serving.saved_model import export_classifier
 from trainers import command_line
 from trainers.evaluation import Evaluation
-from trainers.recipes import tokens_to_read
 from trainers.report import write_predictions, write_report
 from trainers.report.figures import Calibration
 from trainers.report.scores import class_scores, intervals, task_scores
-from trainers.rounds import Rounds, first_evaluation
+from trainers.rounds import Rounds, log_tokens
 from trainers.thresholds import decided
 
 _log = logging.getLogger("trainers")
@@ -41,26 +40,18 @@ def run_classifier(task, recipe, settings, directory, clock):
     """
     _remove_unfinished(directory)
     dataset = task.dataset
-    _log.info(
-        "each direction reads %s tokens in stage two and %s in stage three: "
-        "`--language-model-epochs` and `--epochs` change that",
-        *(
-            f"{tokens:,}"
-            for tokens in tokens_to_read(
-                recipe, task.corpus.num_tokens, task.train.num_tokens
-            )
-        ),
-    )
+    log_tokens(task, recipe)
     rounds = Rounds(task, recipe, settings, directory)
-    classifier = rounds.first()
+    trained = rounds.first()
     second, before = None, {}
     if settings.pseudo_labels:
-        before = _errors_before(
-            first_evaluation(classifier, directory), dataset, task
-        )
-        classifier, trained_on, second_recipe = rounds.second(classifier)
-        second = second_recipe, len(trained_on.train)
-        dataset = dataclasses.replace(dataset, notes=trained_on.dataset.notes)
+        first = Evaluation(trained.classifier, directory, prefix="first_")
+        trained = rounds.second(first)
+        before = _figures_before(first, task, trained)
+        second = trained.recipe, len(trained.task.train)
+        notes = trained.task.dataset.notes
+        dataset = dataclasses.replace(dataset, notes=notes)
+    classifier = trained.classifier
     evaluation = Evaluation(classifier, directory)
     on_validation = evaluation.answers(
         "validation", task.validation_texts, task.validation_labels
@@ -123,7 +114,11 @@ def run_classifier(task, recipe, settings, directory, clock):
         test=on_test,
         dataset=dataset,
         recipe=recipe,
-        settings={**vars(settings), **_used(settings, rounds.options)},
+        settings={
+            **vars(settings),
+            **_used(settings, rounds.options),
+            **_changed(recipe, trained.recipe),
+        },
         records=rounds.records,
         scores=scores,
         figures=figures,
@@ -165,6 +160,16 @@ def _calibration_error(predictions):
     return None if np.isnan(error) else round(100 * error, 4)
 
 
+def _changed(recipe, second):
+    """Returns what is not the same for the second classifier."""
+    first = dataclasses.asdict(recipe)
+    return {
+        f"{name}_of_the_second_classifier": value
+        for name, value in dataclasses.asdict(second).items()
+        if value != first[name]
+    }
+
+
 def _used(settings, options):
     """Returns what `auto` came to, for the report."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
@@ -174,20 +179,18 @@ def _used(settings, options):
     }
 
 
-def _errors_before(evaluation, dataset, task):
-    """Returns the first classifier's errors, before pseudo-labels, in %."""
-    splits = {"validation": (task.validation_texts, task.validation_labels)}
-    if dataset.test_texts is not None:
-        splits["test"] = dataset.test_texts, dataset.test_labels
-    errors = {
-        f"{split}_error_without_pseudo_labels": evaluation.answers(
-            split, *of_split
-        ).error
-        for split, of_split in splits.items()
+def _figures_before(evaluation, task, second):
+    """Returns what pseudo-labels a run has, and its error without them.
+
+    Not that of the test split, by which nothing should be chosen.
+    """
+    answers = evaluation.answers(
+        "validation", task.validation_texts, task.validation_labels
+    )
+    return {
+        "pseudo_labels": len(second.task.train) - len(task.train),
+        "validation_error_without_pseudo_labels": answers.error,
     }
-    for name, error in errors.items():
-        _log.info("%s: %.2f %%", name.replace("_", " "), error)
-    return errors
 
 
 def _errors_of_directions(evaluation, decision, dataset, task):

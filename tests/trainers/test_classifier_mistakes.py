@@ -257,6 +257,17 @@ SCRATCH = ("--pretrained", "none")
             id="two_directions_and_one",
         ),
         pytest.param(
+            ["--dataset", "reviews.csv", "--pseudo-labels", "-1"],
+            ["--pseudo-labels takes a number of texts"],
+            id="fewer_pseudo_labels_than_none",
+        ),
+        pytest.param(
+            ["--dataset", "reviews.csv", "--pseudo-labels", "9"]
+            + ["--multi-label"],
+            ["--pseudo-labels", "leave it out with --multi-label"],
+            id="pseudo_labels_of_label_sets",
+        ),
+        pytest.param(
             ["--dataset", "trec6", "--text-column", "question"],
             ["`--text-column`, `--label-column`", "`trec6`", "leave them out"],
             id="column_of_a_registered_set",

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import json
+import math
 
 import numpy as np
 import pytest
@@ -9,13 +11,8 @@ import pytest
 from trainers import rounds, task_flags
 from trainers.command_line import UserError
 from trainers.preparation import prepare_task
-from trainers.pseudo_labels import (
-    check_pseudo_labels,
-    surest,
-    texts_to_read,
-    with_pseudo_labels,
-)
-from trainers.recipes import recipe_for
+from trainers.pseudo_labels import check_pseudo_labels, surest, texts_to_read
+from trainers.recipes import fitted_to_task, recipe_for
 from ulmfit_tf.data import TextDataset
 
 
@@ -57,12 +54,26 @@ def test_a_class_that_is_answered_too_seldom_gets_what_there_is():
     assert indices.tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("classes", "wanted"), [(2, 1), (4, 2), (50, 20), (50, 75), (100, 160)]
+)
+def test_shares_of_many_classes_add_up(classes, wanted):
+    # Each class is the answer to ten texts.
+    probabilities = np.tile(np.eye(classes), (10, 1))
+    indices, labels = surest(probabilities, np.full(classes, 3), wanted)
+    assert len(indices) == wanted
+    counts = np.bincount(labels, minlength=classes)
+    assert counts.max() - counts.min() <= 1
+
+
 def test_texts_are_drawn_that_nothing_is_known_or_measured_of():
     dataset = _dataset()
     dataset = dataclasses.replace(
         dataset,
         unlabelled_texts=[
             *dataset.unlabelled_texts,
+            # Copies of each other, and of what has a label or is measured on.
+            *("new 7", " new 8"),
             *("text 3", " test 2\n", "held out"),
         ],
     )
@@ -73,21 +84,21 @@ def test_texts_are_drawn_that_nothing_is_known_or_measured_of():
     assert drawn == texts_to_read(dataset, held_out, 8, seed=0)
     assert drawn != texts_to_read(dataset, held_out, 8, seed=1)
     everything = texts_to_read(dataset, held_out, 10**9, seed=0)
-    assert sorted(everything) == sorted(_dataset().unlabelled_texts)
-
-
-def test_mistakes_are_told():
-    check_pseudo_labels(_dataset(unlabelled=0), 0)
-    check_pseudo_labels(_dataset(unlabelled=3), 5)
-    with pytest.raises(UserError, match="Received: -1"):
-        check_pseudo_labels(_dataset(), -1)
-    with pytest.raises(UserError, match=r"`unlabelled`.*`--num-labels`"):
-        check_pseudo_labels(_dataset(unlabelled=2), 5)
-    several = TextDataset.from_label_sets(
-        "mine", ["a", "b"], [["no"], ["no", "yes"]], unlabelled_texts=["c"] * 9
+    assert sorted(text.strip() for text in everything) == sorted(
+        _dataset().unlabelled_texts
     )
-    with pytest.raises(UserError, match="exclude each other"):
-        check_pseudo_labels(several, 5)
+
+
+def test_too_few_texts_without_a_label_are_told():
+    check_pseudo_labels(_dataset(unlabelled=3))
+    with pytest.raises(UserError, match=r"Received: 2.*`unlabelled`"):
+        check_pseudo_labels(_dataset(unlabelled=2))
+    # Those that have a label elsewhere are none.
+    copies = dataclasses.replace(
+        _dataset(unlabelled=2), unlabelled_texts=_dataset().train_texts
+    )
+    with pytest.raises(UserError, match=r"Received: 0.*`--num-labels`"):
+        check_pseudo_labels(copies)
 
 
 @pytest.fixture
@@ -120,53 +131,58 @@ def _task(settings, dataset=None):
     return prepare_task(dataset or _dataset(), recipe, settings), recipe
 
 
-def test_preparation_asks_before_anything_is_read(settings):
-    with pytest.raises(UserError, match="without a label"):
-        _task(settings, _dataset(unlabelled=0))
+def _train_nothing(monkeypatch):
+    """Stages that end at once; returns what stage three was given."""
+    given = []
+
+    def language_model(task, recipe, directory, options):
+        start = np.full(3, len(options.direction), "float32")
+        return {"start": start}, [{"epoch": 0}]
+
+    def classifier(task, recipe, encoder, directory, options):
+        start = None if encoder is None else encoder["start"].tolist()
+        given.append((directory.name, options.direction, start, task, recipe))
+        size = len(task.tokenizer.vocabulary)
+        return {"embedding": np.zeros((size, 2), "float32")}, [{"epoch": 0}]
+
+    monkeypatch.setattr(rounds, "fine_tune_language_model", language_model)
+    monkeypatch.setattr(rounds, "fine_tune_classifier", classifier)
+    return given
+
+
+class _Answers:
+    """An `Evaluation` of who is surest of texts that end with a 0 or a 9."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier
+
+    def probabilities(self, split, texts):
+        assert split == "unlabelled"
+        yes = np.array([int(text[-1]) / 9 for text in texts])
+        return np.stack([1 - yes, yes], axis=1)
 
 
 def test_the_second_training_has_the_first_answers_for_labels(
     settings, run_dir, monkeypatch
 ):
     task, recipe = _task(settings)
-    trained = []
-
-    def train(task, recipe, encoder, directory, options):
-        trained.append((task, recipe, directory.name, options.direction))
-        size = len(task.tokenizer.vocabulary)
-        return {"embedding": np.zeros((size, 2), "float32")}, [{"epoch": 0}]
-
-    def answers(evaluation, split, texts):
-        # That of a text's last digit: 0 to 4 no, 5 to 9 yes, 0 and 9 surest.
-        assert (split, evaluation.prefix) == ("unlabelled", "first_")
-        yes = np.array([int(text[-1]) / 9 for text in texts])
-        return np.stack([1 - yes, yes], axis=1)
-
-    monkeypatch.setattr(rounds, "fine_tune_classifier", train)
-    monkeypatch.setattr(rounds.Evaluation, "probabilities", answers)
+    given = _train_nothing(monkeypatch)
     both = rounds.Rounds(task, recipe, settings, run_dir)
-    _, second, second_recipe = both.second(both.first())
-    assert [(name, direction) for _, _, name, direction in trained] == [
-        ("classifier", "forward"),
-        ("classifier", "backward"),
-        ("second_classifier", "forward"),
-        ("second_classifier", "backward"),
-    ]
-    first_task = trained[0][0]
-    assert all(each[0] is second for each in trained[2:])
-    own = len(first_task.train)
+    second = both.second(_Answers(both.first().classifier)).task
+    assert [each[3] for each in given] == [task, task, second, second]
+    own = len(task.train)
     texts, labels = second.dataset.train_texts, second.dataset.train_labels
-    assert texts[:own] == first_task.dataset.train_texts
-    np.testing.assert_array_equal(labels[:own], first_task.dataset.train_labels)
+    assert texts[:own] == task.dataset.train_texts
+    np.testing.assert_array_equal(labels[:own], task.dataset.train_labels)
+    assert labels.dtype == task.dataset.train_labels.dtype
     added = dict(zip(texts[own:], labels[own:], strict=True))
-    assert set(added) <= set(first_task.dataset.unlabelled_texts)
+    assert set(added) <= set(task.dataset.unlabelled_texts)
     # Of ten, by the shares of 3 to 1.
+    assert len(added) == 10
     assert sum(added.values()) in (2, 3)
-    assert len(added) - sum(added.values()) in (7, 8)
     for text, label in added.items():
         assert label == (int(text[-1]) > 4)
     # What is trained on are these texts' tokens.
-    assert len(second.train) == len(texts)
     for ids, expected in zip(
         second.train, task.tokenizer(texts).to_list(), strict=True
     ):
@@ -174,51 +190,68 @@ def test_the_second_training_has_the_first_answers_for_labels(
     # What is measured stays; the report tells of it.
     assert second.validation is task.validation
     (note,) = second.dataset.notes
-    assert f"beside {len(added)} of 50 texts" in note
+    assert "beside 10 texts without a label" in note
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_both_trainings_start_from_stage_two(
+    settings, run_dir, monkeypatch, epochs
+):
+    settings.overrides = {"language_model_epochs": epochs}
+    task, recipe = _task(settings)
+    given = _train_nothing(monkeypatch)
+    both = rounds.Rounds(task, recipe, settings, run_dir)
+    both.second(_Answers(both.first().classifier))
+    # As long as the direction's name, see `_train_nothing`.
+    starts = ([7.0] * 3, [8.0] * 3) if epochs else (None, None)
+    expected = [
+        ("classifier", "forward", starts[0]),
+        ("classifier", "backward", starts[1]),
+        ("second_classifier", "forward", starts[0]),
+        ("second_classifier", "backward", starts[1]),
+    ]
+    assert [each[:3] for each in given] == expected
+    stages = ["classifier", "second_classifier"]
+    stages += ["language_model"] if epochs else []
     assert set(both.records) == {
-        f"{direction}_{name}"
+        f"{direction}_{stage}"
         for direction in ("forward", "backward")
-        for name in ("classifier", "second_classifier")
+        for stage in stages
     }
+    # Killed in its second training, and begun again.
+    for direction in ("forward", "backward"):
+        (run_dir / direction / "second_classifier.npz").unlink()
+    again = rounds.Rounds(task, recipe, settings, run_dir)
+    again.second(_Answers(again.first().classifier))
+    assert [each[:3] for each in given] == expected + expected[2:]
+    assert again.records == both.records
 
 
-def test_more_texts_take_fewer_epochs(settings, run_dir, monkeypatch):
-    """The second recipe is fitted to what it is trained on."""
+def test_the_second_recipe_has_the_epochs_of_more_texts_and_is_kept(
+    settings, run_dir, monkeypatch
+):
     settings.overrides = {}
-    settings.pseudo_labels = 10_000
-    task, recipe = _task(settings, _dataset(unlabelled=30_000))
-    monkeypatch.setattr(
-        rounds.Evaluation,
-        "probabilities",
-        lambda evaluation, split, texts: (
-            np.full((len(texts), 2), 0.5)
-            + np.arange(len(texts))[:, None] % 2 * [0.1, -0.1]
-        ),
-    )
-    monkeypatch.setattr(
-        rounds,
-        "fine_tune_classifier",
-        lambda task, *rest: (
-            {"embedding": np.zeros((len(task.tokenizer.vocabulary), 2))},
-            [],
-        ),
-    )
-    monkeypatch.setattr(
-        rounds, "fine_tune_language_model", lambda *rest: ({}, [])
-    )
-    first = rounds.fitted_to_task(recipe, "mine.csv", {}, task, False)
-    both = rounds.Rounds(task, first, settings, run_dir)
-    _, second, second_recipe = both.second(both.first())
-    assert len(second.train) > 5_000
-    # 50 epochs are for a few dozen texts.
-    assert first.epochs > 40
-    assert second_recipe.epochs == recipe.epochs
-
-
-def test_with_pseudo_labels_keeps_the_kind_of_labels(settings):
-    task, _ = _task(settings)
-    texts = task.dataset.unlabelled_texts
-    answers = np.tile([[0.2, 0.8], [0.7, 0.3]], (25, 1))
-    more = with_pseudo_labels(task, texts, answers, 4)
-    assert more.dataset.train_labels.dtype == task.dataset.train_labels.dtype
-    assert more.dataset.task_type is task.dataset.task_type
+    settings.pseudo_labels = 2_000
+    task, recipe = _task(settings, _dataset(unlabelled=6_000))
+    given = _train_nothing(monkeypatch)
+    recipe = fitted_to_task(recipe, "mine.csv", {}, task, pretrained=False)
+    recipe = dataclasses.replace(recipe, language_model_dropout=0.3)
+    both = rounds.Rounds(task, recipe, settings, run_dir)
+    second = both.second(_Answers(both.first().classifier))
+    assert len(second.task.train) > 1_000
+    # 50 epochs are for a few dozen texts, in small batches.
+    assert recipe.epochs == 50
+    # 400 steps are enough.
+    steps = math.ceil(len(second.task.train) / 64)
+    assert second.recipe.epochs == math.ceil(400 / steps) < 20
+    assert second.recipe.batch_size == 64
+    changed = {"epochs": recipe.epochs, "batch_size": recipe.batch_size}
+    assert dataclasses.replace(second.recipe, **changed) == recipe
+    assert given[-1][4] == second.recipe
+    # A release with other epochs goes on with these.
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["second_recipe"] == dataclasses.asdict(second.recipe)
+    config["second_recipe"]["epochs"] = 7
+    (run_dir / "config.json").write_text(json.dumps(config))
+    again = rounds.Rounds(task, recipe, settings, run_dir)
+    assert again.second(_Answers(None)).recipe.epochs == 7

@@ -158,3 +158,24 @@ def test_each_stage_has_its_own_curves(drawn):
         "accuracy",
     ]
     assert drawn["rates"][0][2] == ["embedding", "LSTM 1", "LSTM 2", "LSTM 3"]
+
+
+def test_a_second_classifier_is_drawn_by_its_own_recipe(drawn):
+    first, second = learning.learning_curves(
+        {
+            "forward_classifier": _records(12, 5),
+            "forward_second_classifier": _records(6, 5),
+        },
+        Recipe(epochs=12),
+        100,
+        second=(Recipe(epochs=6, unfreezing="full"), 1_000),
+    )
+    assert first.title == "Stage three: first forward classifier"
+    assert second.title == "Stage three again: second forward classifier"
+    assert "first one's answers count as right" in second.note
+    assert "answers" not in first.note
+    # Everything is trained in each of its six epochs of 32 steps.
+    (_, planned, _, trained, moments) = drawn["rates"][1]
+    assert moments == [] and trained == [(0, 1, 2, 3, 4)] * 6
+    epochs, _ = planned[0]
+    assert len(epochs) == 6 * 32 + 1

@@ -53,10 +53,13 @@ def learning_curves(
         elif logs and stage == "language_model":
             stages.append(_language_model(direction, logs, recipe))
         elif logs and stage == "second_classifier":
-            title = f"Stage three again, with pseudo-labels: {direction}"
-            stages.append(_classifier(title, logs, *second))
+            title = f"Stage three again: second {direction} classifier"
+            curves = _classifier(title, logs, *second)
+            note = " In training the first one's answers count as right."
+            stages.append(dataclasses.replace(curves, note=curves.note + note))
         elif logs:
-            title = f"Stage three: {direction} classifier"
+            which = "first " if second else ""
+            title = f"Stage three: {which}{direction} classifier"
             stages.append(_classifier(title, logs, recipe, num_documents))
     return stages
 

@@ -74,7 +74,7 @@ def write_report(
         test: `Predictions` of the test split, or `None`. Without it
             everything is told of the validation split, and the report says
             so.
-        dataset: `TextDataset` that was trained on.
+        dataset: `TextDataset` with the labels that were trained on.
         recipe: `Recipe`.
         settings: Dict of the command line's settings.
         records: Dict of the stages' logs, see `learning.learning_curves`.
@@ -93,6 +93,7 @@ def write_report(
     html = _template().render(
         dataset=dataset,
         figures=figures,
+        second=second,
         shown=shown,
         validation=validation,
         has_test=test is not None,

@@ -30,7 +30,8 @@ class TextDataset:
             labels a text, bool `(len(train_texts), len(classes))`.
         test_texts: Texts for the one final figure of a run, or `None`.
         test_labels: As `train_labels`, or `None`.
-        unlabelled_texts: Texts for language-model fine-tuning only.
+        unlabelled_texts: Texts to fine-tune the language model on, and to
+            give pseudo-labels to.
         notes: What a reader of the results must know, such as "the test
             split was held out of the training examples".
         label_separator: Stands between labels where one string must hold
