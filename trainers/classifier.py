@@ -46,8 +46,8 @@ def parse_arguments(argv):
         default=0,
         metavar="N",
         help="train stage three a second time, beside N texts without a label "
-        "(two fifths of them at most), with the first classifier's answers "
-        "for labels: the surest ones of 2.5 N texts that it reads",
+        "(at most two fifths of all there are), with the first classifier's "
+        "answers for labels: the surest on 2.5 N texts that it reads",
     )
     add("--seed", type=int, default=0)
     add("--output", help="new run folder; default runs/DATASET-TIME")

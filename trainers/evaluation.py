@@ -1,6 +1,7 @@
 """A classifier's answers on whole splits, read once and kept on disk."""
 
 import dataclasses
+import hashlib
 import logging
 
 import numpy as np
@@ -50,12 +51,13 @@ class Evaluation:
     def _of_direction(self, split, texts, direction):
         name = f"{self.prefix}{split}_probabilities.npz"
         path = self.directory / direction / name
+        digest = _digest(texts)
         if path.exists():
             with np.load(path, allow_pickle=False) as file:
-                probabilities = file["probabilities"]
-            # Another release may draw other texts to label.
-            if len(probabilities) == len(texts):
-                return probabilities
+                # Another release may draw other texts to label. Earlier
+                # ones, which drew none, kept no digest.
+                if str(file.get("digest", digest)) == digest:
+                    return file["probabilities"]
         _log.info(
             "%s: reading the %d texts of the %s split",
             direction,
@@ -67,5 +69,12 @@ class Evaluation:
             weights={direction: self.classifier.weights[direction]},
         )
         probabilities = alone.predict(texts)
-        write_arrays(path, {"probabilities": probabilities})
+        write_arrays(
+            path, {"probabilities": probabilities, "digest": np.array(digest)}
+        )
         return probabilities
+
+
+def _digest(texts):
+    content = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()

@@ -1,7 +1,8 @@
 """Labels for texts that have none: what a classifier is surest of.
 
-Self-training as of Lee (2013), "Pseudo-Label", and of the bootstrapping of
-Eisenschlos et al. (2019), "MultiFiT", section 3; not of the ULMFiT paper.
+One round of self-training: the surest answers of each class are labels of a
+second training. After the pseudo-labels of Lee (2013), which are anew at each
+step and of all texts; not of the ULMFiT paper.
 """
 
 import dataclasses

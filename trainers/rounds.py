@@ -10,7 +10,6 @@ from trainers.preparation import Task
 from trainers.projector import write_projector
 from trainers.pseudo_labels import texts_to_read, with_pseudo_labels
 from trainers.recipes import (
-    MODEL_FIELDS,
     Recipe,
     fitted_to_task,
     recipe_for,
@@ -27,6 +26,11 @@ from ulmfit_tf.pretrained import TrainedClassifier
 from ulmfit_tf.whole_files import write_arrays
 
 _log = logging.getLogger("trainers")
+_STAGE_TWO_FIELDS = {
+    field.name
+    for field in dataclasses.fields(Recipe)
+    if field.name.startswith("language_model")
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,18 @@ class Rounds:
 
     def first(self):
         """Returns what is `Trained` on the task's own labels."""
+        _log.info(
+            "each direction reads %s tokens in stage two and %s in stage "
+            "three: `--language-model-epochs` and `--epochs` change that",
+            *(
+                f"{tokens:,}"
+                for tokens in tokens_to_read(
+                    self.recipe,
+                    self.task.corpus.num_tokens,
+                    self.task.train.num_tokens,
+                )
+            ),
+        )
         return self._trained("classifier", self.task, self.recipe)
 
     def second(self, evaluation):
@@ -94,7 +110,10 @@ class Rounds:
             wanted,
         )
         recipe = self._second_recipe(task)
-        log_tokens(task, recipe, stage_two=False)
+        _log.info(
+            "each direction reads %s tokens in its second training",
+            f"{tokens_to_read(recipe, 0, task.train.num_tokens)[1]:,}",
+        )
         return self._trained("second_classifier", task, recipe)
 
     def _second_recipe(self, task):
@@ -107,16 +126,15 @@ class Rounds:
         if "second_recipe" in kept:
             return Recipe(**kept["second_recipe"])
         pretrained = self.settings.pretrained != ["none"]
-        # Of stage two, and for the size of the model, nothing changes.
-        given = self.settings.overrides | {
-            name: value
-            for name, value in dataclasses.asdict(self.recipe).items()
-            if name.startswith("language_model") or name in MODEL_FIELDS
-        }
+        overrides = self.settings.overrides
+        # All else stays as in the first round.
+        usual = recipe_for(self.settings.dataset, overrides, pretrained)
         recipe = fitted_to_task(
-            recipe_for(self.settings.dataset, given, pretrained),
+            dataclasses.replace(
+                self.recipe, epochs=usual.epochs, batch_size=usual.batch_size
+            ),
             self.settings.dataset,
-            given,
+            {*overrides, *_STAGE_TWO_FIELDS},
             task,
             pretrained,
         )
@@ -164,7 +182,8 @@ class Rounds:
         result = directory / f"{name}.npz"
         log = directory / f"{name}.json"
         if result.exists():
-            _log.info("%s %s: done before", direction, name)
+            if f"{direction}_{name}" not in self.records:
+                _log.info("%s %s: done before", direction, name)
             with np.load(result, allow_pickle=False) as file:
                 weights = {key: file[key] for key in file.files}
             records = command_line.read_json(log)
@@ -178,29 +197,6 @@ class Rounds:
                 (directory / name / file).unlink(missing_ok=True)
         self.records[f"{direction}_{name}"] = records
         return weights
-
-
-def log_tokens(task, recipe, stage_two=True):
-    """Says how much a training reads.
-
-    Args:
-        task: `Task`.
-        recipe: `Recipe`.
-        stage_two: Bool, whether stage two is yet to come.
-    """
-    read = tokens_to_read(recipe, task.corpus.num_tokens, task.train.num_tokens)
-    if stage_two:
-        _log.info(
-            "each direction reads %s tokens in stage two and %s in stage "
-            "three: `--language-model-epochs` and `--epochs` change that",
-            *(f"{tokens:,}" for tokens in read),
-        )
-    else:
-        _log.info(
-            "each direction reads %s tokens in stage three: `--epochs` "
-            "changes that",
-            f"{read[1]:,}",
-        )
 
 
 def _stage_one(task, direction):

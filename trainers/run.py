@@ -13,7 +13,7 @@ from trainers.evaluation import Evaluation
 from trainers.report import write_predictions, write_report
 from trainers.report.figures import Calibration
 from trainers.report.scores import class_scores, intervals, task_scores
-from trainers.rounds import Rounds, log_tokens
+from trainers.rounds import Rounds
 from trainers.thresholds import decided
 
 _log = logging.getLogger("trainers")
@@ -40,7 +40,6 @@ def run_classifier(task, recipe, settings, directory, clock):
     """
     _remove_unfinished(directory)
     dataset = task.dataset
-    log_tokens(task, recipe)
     rounds = Rounds(task, recipe, settings, directory)
     trained = rounds.first()
     second, before = None, {}
@@ -160,12 +159,12 @@ def _calibration_error(predictions):
     return None if np.isnan(error) else round(100 * error, 4)
 
 
-def _changed(recipe, second):
+def _changed(recipe, second_recipe):
     """Returns what is not the same for the second classifier."""
     first = dataclasses.asdict(recipe)
     return {
         f"{name}_of_the_second_classifier": value
-        for name, value in dataclasses.asdict(second).items()
+        for name, value in dataclasses.asdict(second_recipe).items()
         if value != first[name]
     }
 
@@ -179,7 +178,7 @@ def _used(settings, options):
     }
 
 
-def _figures_before(evaluation, task, second):
+def _figures_before(evaluation, task, trained):
     """Returns what pseudo-labels a run has, and its error without them.
 
     Not that of the test split, by which nothing should be chosen.
@@ -188,7 +187,7 @@ def _figures_before(evaluation, task, second):
         "validation", task.validation_texts, task.validation_labels
     )
     return {
-        "pseudo_labels": len(second.task.train) - len(task.train),
+        "pseudo_labels": len(trained.task.train) - len(task.train),
         "validation_error_without_pseudo_labels": answers.error,
     }
 

@@ -80,6 +80,9 @@ def test_killed_in_its_second_training_it_ends_the_same(
         k: v for k, v in figures.items() if k not in unlike
     }
     assert _metrics(killed)["records"] == _metrics(output)["records"]
+    report = (killed / "report.html").read_text()
+    assert "epochs of the second classifier" not in report
+    assert "second recipe" not in report
 
 
 def test_a_mistake_is_told_before_there_is_a_run(classifier_command, tmp_path):

@@ -65,7 +65,13 @@ def test_each_classifier_of_a_run_has_its_own_answers(tmp_path):
     (tmp_path / "forward").rename(tmp_path / "backward")
     found = Evaluation(second, tmp_path).probabilities("test", TEXTS)
     np.testing.assert_allclose(found[:, 0], ANSWERS["backward"], rtol=1e-6)
-    # Other texts than those that were kept.
-    found = evaluation.probabilities("test", TEXTS[:2])
-    assert len(found) == 2
-    assert asked == [("forward", 3), ("backward", 3), ("forward", 2)]
+    # As many other texts as were kept.
+    evaluation.probabilities("test", TEXTS[::-1])
+    assert asked == [("forward", 3), ("backward", 3), ("forward", 3)]
+    # What an earlier release kept.
+    np.savez(
+        tmp_path / "forward" / "first_test_probabilities.npz",
+        probabilities=[[1.0, 0.0]] * 3,
+    )
+    assert evaluation.probabilities("test", TEXTS).tolist() == [[1.0, 0.0]] * 3
+    assert len(asked) == 3

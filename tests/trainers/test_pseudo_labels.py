@@ -132,10 +132,11 @@ def _task(settings, dataset=None):
 
 
 def _train_nothing(monkeypatch):
-    """Stages that end at once; returns what stage three was given."""
+    """Stages that end at once; returns what each was given."""
     given = []
 
     def language_model(task, recipe, directory, options):
+        given.append((directory.name, options.direction, None, task, recipe))
         start = np.full(3, len(options.direction), "float32")
         return {"start": start}, [{"epoch": 0}]
 
@@ -165,7 +166,17 @@ class _Answers:
 def test_the_second_training_has_the_first_answers_for_labels(
     settings, run_dir, monkeypatch
 ):
-    task, recipe = _task(settings)
+    dataset = _dataset()
+    task, recipe = _task(
+        settings,
+        # Copies of what is trained, validated and tested on.
+        dataclasses.replace(
+            dataset,
+            unlabelled_texts=dataset.train_texts
+            + dataset.unlabelled_texts
+            + dataset.test_texts,
+        ),
+    )
     given = _train_nothing(monkeypatch)
     both = rounds.Rounds(task, recipe, settings, run_dir)
     second = both.second(_Answers(both.first().classifier)).task
@@ -176,7 +187,7 @@ def test_the_second_training_has_the_first_answers_for_labels(
     np.testing.assert_array_equal(labels[:own], task.dataset.train_labels)
     assert labels.dtype == task.dataset.train_labels.dtype
     added = dict(zip(texts[own:], labels[own:], strict=True))
-    assert set(added) <= set(task.dataset.unlabelled_texts)
+    assert set(added) <= set(dataset.unlabelled_texts)
     # Of ten, by the shares of 3 to 1.
     assert len(added) == 10
     assert sum(added.values()) in (2, 3)
@@ -205,11 +216,15 @@ def test_both_trainings_start_from_stage_two(
     # As long as the direction's name, see `_train_nothing`.
     starts = ([7.0] * 3, [8.0] * 3) if epochs else (None, None)
     expected = [
+        ("language_model", "forward", None),
         ("classifier", "forward", starts[0]),
+        ("language_model", "backward", None),
         ("classifier", "backward", starts[1]),
         ("second_classifier", "forward", starts[0]),
         ("second_classifier", "backward", starts[1]),
     ]
+    if not epochs:
+        expected = [each for each in expected if "model" not in each[0]]
     assert [each[:3] for each in given] == expected
     stages = ["classifier", "second_classifier"]
     stages += ["language_model"] if epochs else []
@@ -223,7 +238,7 @@ def test_both_trainings_start_from_stage_two(
         (run_dir / direction / "second_classifier.npz").unlink()
     again = rounds.Rounds(task, recipe, settings, run_dir)
     again.second(_Answers(again.first().classifier))
-    assert [each[:3] for each in given] == expected + expected[2:]
+    assert [each[:3] for each in given] == expected + expected[-2:]
     assert again.records == both.records
 
 

@@ -46,11 +46,13 @@ def test_it_finds_its_files_from_another_folder(began, tmp_path, monkeypatch):
 
 def test_a_run_of_an_earlier_release_goes_on_where_it_began(began):
     settings = command_line.read_json("run/config.json")
-    for name in ("working_folder", "language_models"):
+    newer = ("working_folder", "language_models", "pseudo_labels", "overrides")
+    for name in newer:
         del settings[name]
     command_line.write_json("run/config.json", settings)
     classifier.main(["--resume", "run"])
     assert len(began) == 2
+    assert began[1][2].pseudo_labels == 0
 
 
 def test_another_pretrained_model_in_its_place_is_told(wide, began, tmp_path):

@@ -235,7 +235,10 @@ def _flat(settings):
     """Settings as rows of text, a recipe's fields by themselves."""
     recipe = settings["recipe"]
     # Fingerprints, a folder of the author's, and what the recipe has as well.
-    unread = {"data", "language_models", "working_folder", "overrides"}
+    unread = {
+        *("data", "language_models", "working_folder"),
+        *("overrides", "second_recipe"),
+    }
     left_out = {"recipe", *recipe, *unread}
     if settings.get("bidirectional"):
         left_out.add("direction")
