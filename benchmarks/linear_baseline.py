@@ -23,6 +23,14 @@ def main(argv):
         default=0.1,
         help="held out of data without a test split (default: 0.1)",
     )
+    parser.add_argument(
+        "--num-labels",
+        type=int,
+        help="train on that many labels only, as `trainers.classifier` does",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of their draw (default: 0)"
+    )
     arguments = parser.parse_args(argv)
     from trainers.experiments.linear import linear_error
     from ulmfit_tf import data
@@ -32,6 +40,10 @@ def main(argv):
             dataset = data.load_dataset(
                 name, test_fraction=arguments.test_fraction
             )
+            if arguments.num_labels is not None:
+                dataset = dataset.limit_labels(
+                    arguments.num_labels, seed=arguments.seed
+                )
         except data.DataError as error:
             raise command_line.UserError(str(error)) from error
         if dataset.test_texts is None:
