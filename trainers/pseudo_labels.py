@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from trainers.command_line import UserError
+from ulmfit_tf.data.splits import proportional_shares
 from ulmfit_tf.data.token_cache import tokenize_corpus
 
 _log = logging.getLogger("trainers")
@@ -71,7 +72,10 @@ def surest(probabilities, label_counts, wanted):
     Returns:
         `(indices, labels)`, int arrays of the chosen texts, ascending.
     """
-    quotas = _quotas(label_counts, min(wanted, _most(len(probabilities))))
+    wanted = min(wanted, _most(len(probabilities)))
+    quotas = proportional_shares(
+        label_counts, wanted, np.zeros_like(label_counts), wanted
+    )
     answers = probabilities.argmax(axis=1)
     chosen = []
     for label, quota in enumerate(quotas):
@@ -134,12 +138,3 @@ def _candidates(dataset, validation_texts=()):
 
 def _most(num_texts):
     return int(_SUREST * num_texts)
-
-
-def _quotas(counts, total):
-    """Shares `total` out in proportion to `counts`, by largest remainder."""
-    shares = total * counts / counts.sum()
-    quotas = shares.astype("int64")
-    largest_first = np.argsort(quotas - shares, kind="stable")
-    quotas[largest_first[: total - quotas.sum()]] += 1
-    return quotas

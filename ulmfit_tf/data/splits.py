@@ -367,14 +367,24 @@ def _draw_examples(dataset, fraction, seed, part):
     most = counts - least * (needed - 1)
     if (of_each < least).any() or (of_each > most).any():
         # It gives a rare class its share, which may be none.
-        shares = _shares(counts, held_out, least, most)
+        shares = proportional_shares(counts, held_out, least, most)
         held_out_indices = _drawn(labels, shares, seed)
         kept = np.setdiff1d(np.arange(len(labels)), held_out_indices)
     return np.sort(kept), np.sort(held_out_indices)
 
 
-def _shares(counts, total, least, most):
-    """Shares `total` out in proportion to `counts`, within bounds."""
+def proportional_shares(counts, total, least, most):
+    """Shares `total` out in proportion to `counts`, within bounds.
+
+    Args:
+        counts: Int array `(classes,)`.
+        total: Int, between the sums of the bounds.
+        least: Int array `(classes,)`, what each gets at least.
+        most: The same, at most; or one int for all.
+
+    Returns:
+        Int array `(classes,)`.
+    """
     shares = least.copy()
     wanted = counts * total / counts.sum()
     for _ in range(total - shares.sum()):
