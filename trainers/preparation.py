@@ -216,23 +216,29 @@ def _tokenized(
 
 
 def note_of_unknown(corpus, tokenizer, pretrained):
-    """Says that a language model knows few of a task's words, `""` if not.
+    """Says that few of a task's words are known, `""` if they are not few.
 
     Args:
         corpus: `TokenizedCorpus` of the task.
         tokenizer: The task's tokenizer.
         pretrained: Optional `PretrainedLanguageModel`.
     """
-    if pretrained is None:
-        return ""
     share = share_unknown(corpus.token_ids, tokenizer, pretrained)
     if share <= MUCH_UNKNOWN:
         return ""
+    if pretrained is None:
+        return (
+            f"{100 * share:.0f} % of the tokens are unknown: too rare for "
+            "`--min-frequency`, or too many for `--vocabulary-size`. For a "
+            "language that sets no blanks between words take `--tokenizer "
+            "sentencepiece`."
+        )
     return (
         f"The pretrained language model does not know {100 * share:.0f} % of "
         "the tokens, and helps little then. Is it one of the texts' language? "
         "`compact` is English. `python -m trainers.language_model` trains one "
-        "on any text, and `--pretrained none` does without."
+        "on any text, and `--pretrained none` does without (with `--tokenizer "
+        "sentencepiece` where no blanks stand between words)."
     )
 
 

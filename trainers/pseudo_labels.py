@@ -32,9 +32,10 @@ def check_pseudo_labels(dataset):
         raise UserError(
             "`--pseudo-labels` needs texts without a label, other than those "
             f"with one, of which it takes {100 * _SUREST:.0f} % at most. "
-            f"Received: {count}. Put them into a table or a folder "
-            "`unlabelled` beside the training texts, keep only some labels "
-            "with `--num-labels`, or leave it out."
+            f"Received: {count}. Put them into a table `unlabelled` in one "
+            "folder with the table `train`, or into a folder `unlabelled` "
+            "beside those of the classes; keep only some labels with "
+            "`--num-labels`; or leave it out."
         )
 
 

@@ -291,6 +291,8 @@ _TOKENS_A_STEP = 70
 # Of stage three where there is much text: as for the large registered sets.
 # Enough to unfreeze all five groups and go over all layers once more.
 _LARGE_SET_EPOCHS = RECIPES["imdb"].epochs
+# Batch norm takes its statistics from each batch.
+_SMALLEST_BATCH = 8
 
 
 def fitted_to_size(
@@ -305,12 +307,13 @@ def fitted_to_size(
 ):
     """Returns a recipe with epochs that suit the amount of data.
 
-    Few documents get more epochs of stage three, about the same number of
-    steps whatever the batch size, and batches of at most half of them; a data
-    set without a recipe of its own gets fewer epochs of stages two and three
-    the more text it has, of stage two a part of one at last, and a small part
-    of one with a recipe as many of stage two as if it had none. What the user
-    gave stays.
+    Few documents get more epochs of stage three, about the same number of steps
+    whatever the batch size, and batches of at most half of them; if they are so
+    long that these are too many tokens, smaller batches and fewer epochs. A
+    data set without a recipe of its own gets fewer epochs of stages two and
+    three the more text it has, of stage two a part of one at last, and a small
+    part of one with a recipe as many of stage two as if it had none. What the
+    user gave stays.
 
     Args:
         recipe: `Recipe`.
@@ -323,15 +326,24 @@ def fitted_to_size(
         fewest_epochs: Int, epochs that the recipe's unfreezing takes.
     """
     changes = {}
+    fewest = max(
+        fewest_epochs,
+        RECIPES[dataset].epochs if dataset in RECIPES else _LARGE_SET_EPOCHS,
+    )
+    affordable = max(fewest, _MOST_TOKENS // labelled_tokens)
     batch_size = recipe.batch_size
     if "batch_size" not in given:
         batch_size = min(batch_size, max(2, documents // 2))
+        if (
+            "epochs" not in given
+            and _epochs_wanted(documents, batch_size) > affordable
+        ):
+            # Few texts, but long ones: the steps come from smaller batches.
+            enough = documents * affordable // _FEWEST_STEPS
+            batch_size = min(batch_size, max(_SMALLEST_BATCH, enough))
         if batch_size < recipe.batch_size:
             changes["batch_size"] = batch_size
-    steps = math.ceil(documents / batch_size)
-    usual_steps = max(steps, math.ceil(documents / _USUAL_BATCH_SIZE))
-    wanted_steps = min(_MOST_EPOCHS * usual_steps, _FEWEST_STEPS)
-    wanted = math.ceil(wanted_steps / steps)
+    wanted = min(_epochs_wanted(documents, batch_size), affordable)
     if "epochs" not in given and wanted > recipe.epochs:
         changes["epochs"] = wanted
     if dataset not in RECIPES:
@@ -349,15 +361,12 @@ def fitted_to_size(
             changes["language_model_steps"] = _MOST_TOKENS // (
                 recipe.language_model_batch_size * _TOKENS_A_STEP
             )
-        enough = max(
-            _LARGE_SET_EPOCHS,
-            fewest_epochs,
-            wanted,
-            _MOST_TOKENS // labelled_tokens,
-        )
         # An order of unfreezing that was asked for keeps its epochs.
-        if not {"epochs", "unfreezing"} & set(given) and enough < recipe.epochs:
-            changes["epochs"] = enough
+        if (
+            not {"epochs", "unfreezing"} & set(given)
+            and affordable < recipe.epochs
+        ):
+            changes["epochs"] = affordable
     elif "language_model_epochs" not in given and recipe.language_model_epochs:
         # The recipes of large sets are for all of their text.
         most = recipe_for("", {}, pretrained).language_model_epochs
@@ -368,6 +377,14 @@ def fitted_to_size(
     for name, value in changes.items():
         _log.info("%s: %d, for the size of the data", name, value)
     return dataclasses.replace(recipe, **changes)
+
+
+def _epochs_wanted(documents, batch_size):
+    """Returns the epochs in which so few documents are enough steps."""
+    steps = math.ceil(documents / batch_size)
+    usual_steps = max(steps, math.ceil(documents / _USUAL_BATCH_SIZE))
+    wanted_steps = min(_MOST_EPOCHS * usual_steps, _FEWEST_STEPS)
+    return math.ceil(wanted_steps / steps)
 
 
 def fitted_to_task(recipe, dataset, given, task, pretrained=True):

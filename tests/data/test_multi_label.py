@@ -238,7 +238,8 @@ def test_a_held_out_test_split_is_noted():
     assert "40 of its 400" in dataset.notes[0]
 
 
-@pytest.mark.parametrize("num_labels", [14, 15, 60, 399, 400])
+# A text counts for each of its labels, so that fewer than 14 do as well.
+@pytest.mark.parametrize("num_labels", [13, 14, 15, 60, 399, 400])
 def test_limited_labels_keep_every_label_and_every_text(num_labels):
     dataset = make()
     limited = dataset.limit_labels(num_labels, seed=3)
@@ -250,10 +251,25 @@ def test_limited_labels_keep_every_label_and_every_text(num_labels):
     )
 
 
-@pytest.mark.parametrize("num_labels", [13, 401])
-def test_limit_out_of_range(num_labels):
-    with pytest.raises(DataError, match="between 14,.*400, all"):
+@pytest.mark.parametrize("num_labels", [-1, 0, 3])
+def test_a_limit_too_small_for_two_texts_of_each_label(num_labels):
+    with pytest.raises(DataError, match="14 are enough"):
         make().limit_labels(num_labels, seed=0)
+
+
+def test_a_limit_above_all_labels():
+    with pytest.raises(DataError, match="400 training examples.* 401"):
+        make().limit_labels(401, seed=0)
+
+
+def test_all_labels_can_be_kept_where_texts_are_fewer_than_twice_labels():
+    labels = (
+        np.eye(10, dtype=bool).repeat(2, axis=0)[:15]
+        | np.eye(10, dtype=bool)[np.arange(15) % 10]
+    )
+    texts = [f"text {i}" for i in range(15)]
+    dataset = TextDataset("d", tuple("abcdefghij"), texts, labels)
+    assert dataset.limit_labels(15, seed=0).train_texts == texts
 
 
 def test_too_few_texts_to_hold_any_out():

@@ -89,8 +89,9 @@ def test_impossible_splits(counts, fraction, message):
 @pytest.mark.parametrize(
     "num_labels, kept",
     [
+        (7, [2, 2, 2, 1]),
         (8, [3, 2, 2, 1]),
-        (10, [4, 3, 2, 1]),
+        (10, [5, 2, 2, 1]),
         (50, [30, 15, 4, 1]),
         (99, [59, 30, 9, 1]),
         (100, list(COUNTS)),
@@ -165,12 +166,17 @@ def test_a_test_split_leaves_enough_to_validate_on():
         hold_out_test(make(counts=(50, 20, 2)), 0.1, seed=0)
 
 
-@pytest.mark.parametrize("num_labels", [3, 7, 0, 101])
-def test_limit_out_of_range(num_labels):
+@pytest.mark.parametrize("num_labels", [3, 6, 0, -1])
+def test_a_limit_too_small_for_two_examples_of_each_class(num_labels):
     with pytest.raises(
-        DataError, match=f"between 8,.*100, all.*Received: {num_labels}"
+        DataError, match=f"{num_labels} labels of.*too few.*7 are enough"
     ):
         make().limit_labels(num_labels, seed=0)
+
+
+def test_a_limit_above_all_examples():
+    with pytest.raises(DataError, match="100 training examples.* 101"):
+        make().limit_labels(101, seed=0)
 
 
 def with_copies(counts, copies):

@@ -182,6 +182,9 @@ def test_whole_numbers_are_one_class_however_written(write, labels, classes):
     rows = "".join(f"text {i},{label}\n" for i, label in enumerate(labels))
     dataset = load(write("n.csv", "text,label\n" + rows))
     assert set(dataset.classes) == set(classes)
+    told = [note for note in dataset.notes if "same number" in note]
+    assert len(told) == (len(classes) < len(set(labels)))
+    assert not told or "'1' and '1.0'" in told[0]
 
 
 def test_numbers_of_label_lists_are_one_class_however_written(write):
@@ -191,6 +194,7 @@ def test_numbers_of_label_lists_are_one_class_however_written(write):
     assert dataset.classes == ("1", "2", "3.5")
     expected = [[1, 1, 0], [1, 0, 1], [0, 1, 0]]
     assert dataset.train_labels.astype(int).tolist() == expected
+    assert "'1' and '1.0'; '2' and '2.0'" in dataset.notes[0]
 
 
 def test_a_number_that_is_none_is_no_list_of_labels(write):
@@ -352,6 +356,14 @@ def test_hidden_files_of_archives_are_no_texts(write, tmp_path):
     assert load(tmp_path / "set").train_texts == ["neg/1", "pos/1"]
 
 
+def test_a_class_that_begins_with_a_dot_is_told(write, tmp_path, caplog):
+    for place in ("java/1", ".net/1", "python/1"):
+        write(f"set/{place}.txt", place)
+    (tmp_path / "set/.cache").mkdir()
+    assert load(tmp_path / "set").classes == ("java", "python")
+    assert "set: not read: .net." in caplog.text
+
+
 def test_class_folders_that_cannot_be_read_are_refused(write, tmp_path):
     write("set/pos/1.txt", "great")
     write("set/neg/1.txt", "bad")
@@ -383,6 +395,19 @@ def test_utf16_in_a_class_folder_is_refused(write, tmp_path):
     write("set/neg/1.txt", "bad")
     with pytest.raises(DataError, match=r"1\.txt. is encoded as UTF-16"):
         load(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["test", "unlabelled", "unsup"])
+def test_folders_of_texts_beside_a_table_are_refused(write, tmp_path, name):
+    write("set/train.csv", "text,label\na,x\nb,y\n")
+    write(f"set/{name}/1.txt", "c")
+    message = f"{name}. is a folder beside the table `train.csv`.*{name}.csv"
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "set")
+    # With a table of that name there is no doubt.
+    table = "test" if name == "test" else "unlabelled"
+    write(f"set/{table}.csv", "text,label\nd,x\n")
+    load(tmp_path / "set")
 
 
 def test_what_a_folder_of_tables_holds_beside_is_told(write, tmp_path, caplog):

@@ -234,7 +234,7 @@ def test_a_learning_curve(flags, scratch, tmp_path):
         pytest.param(
             learning_curve.main,
             ["--sizes", "10,100000"],
-            "must lie between",
+            "to keep 100000 labels",
             id="too_many_labels",
         ),
     ],

@@ -216,8 +216,8 @@ def test_a_part_of_a_large_set_is_read_more_often_than_the_whole(
         pytest.param(20_000, 1_000_000, 12, id="short"),
         pytest.param(20_000, 2_500_000, 8, id="longer"),
         pytest.param(20_000, 10_000_000, 6, id="long"),
-        # 50 steps an epoch: eight epochs are the fewest steps.
-        pytest.param(1_600, 10_000_000, 8, id="few_and_long"),
+        pytest.param(1_600, 10_000_000, 6, id="few_and_long"),
+        pytest.param(180, 18_000_000, 6, id="very_few_and_very_long"),
     ],
 )
 def test_many_labelled_tokens_are_trained_on_for_fewer_epochs(
@@ -232,6 +232,33 @@ def test_many_labelled_tokens_are_trained_on_for_fewer_epochs(
     given = {"unfreezing": "chain-thaw"}
     recipe = Recipe(**given)
     assert fitted_to_size(recipe, "mine.csv", given, *size).epochs == 12
+
+
+@pytest.mark.parametrize(
+    "documents, tokens, batch_size",
+    [
+        # In 50 epochs they are 2.5 million tokens, not too many.
+        (200, 50_000, 32),
+        (1_600, 10_000_000, 24),
+        (900, 18_000_000, 13),
+        # Smaller ones batch norm would suffer from.
+        (180, 18_000_000, 8),
+    ],
+)
+def test_few_long_documents_get_small_batches_in_place_of_epochs(
+    documents, tokens, batch_size
+):
+    size = (documents, tokens, tokens)
+    fitted = fitted_to_size(Recipe(), "mine.csv", {}, *size)
+    assert fitted.batch_size == batch_size
+    assert fitted.epochs * tokens <= max(20_000_000, 6 * tokens)
+    if 8 < batch_size < 32:
+        assert fitted.epochs * documents / batch_size >= 400
+    # Epochs that were asked for need no smaller batches.
+    kept = fitted_to_size(Recipe(), "mine.csv", {"epochs"}, *size)
+    assert (kept.epochs, kept.batch_size) == (Recipe.epochs, 32)
+    kept = fitted_to_size(Recipe(), "mine.csv", {"batch_size"}, *size)
+    assert kept.batch_size == 32
 
 
 @pytest.mark.parametrize(

@@ -439,6 +439,23 @@ def test_texts_in_another_language_are_told(settings, caplog):
     assert not any("language" in each for each in task.dataset.notes)
 
 
+def test_words_that_a_model_from_scratch_does_not_know_are_told(settings):
+    # As in languages without blanks: each sentence is a word of its own.
+    dataset = task_flags.load_dataset(settings)
+    dataset = dataclasses.replace(
+        dataset,
+        train_texts=[
+            "".join(chr(0xE01 + (7 * n + i * i) % 40) for i in range(12))
+            for n in range(len(dataset.train_texts))
+        ],
+    )
+    none = {"pretrained": ["none"], "preset": "tiny", "tokenizer": "word"}
+    none = argparse.Namespace(**{**vars(settings), **none})
+    task = prepare_task(dataset, Recipe(min_frequency=3), none)
+    (note,) = [each for each in task.dataset.notes if "unknown" in each]
+    assert "--tokenizer sentencepiece" in note
+
+
 @pytest.mark.parametrize(
     "tokens, rows", [(100, 1), (700, 1), (1400, 2), (44_800, 64), (10**6, 64)]
 )

@@ -68,7 +68,13 @@ def read_class_folders(path: Path) -> TextDataset:
 def _read_classes(path):
     texts, labels = [], []
     entries = _entries(path)
-    _tell_of_others(path, [each for each in entries if not each.is_dir()])
+    _tell_of_others(
+        path,
+        [
+            *_hidden_classes(path),
+            *(each for each in entries if not each.is_dir()),
+        ],
+    )
     for folder in filter(_is_class, entries):
         of_class = _read_text_files(folder)
         if not of_class:
@@ -127,6 +133,15 @@ def _entries(folder):
         raise DataError(
             f"`{folder}` could not be read: {error}. Check its permissions."
         ) from error
+
+
+def _hidden_classes(path):
+    """Returns folders that a dot at the beginning keeps from being read."""
+    return sorted(
+        entry
+        for entry in path.glob(".*")
+        if entry.is_dir() and any(entry.glob("*.txt"))
+    )
 
 
 def _is_class(entry):

@@ -111,7 +111,8 @@ class TextDataset:
             DataError: If there is only one class, or the test split has a
                 class that the training split lacks.
         """
-        merged = _whole_numbers({*train_labels, *(test_labels or ())})
+        written = {*train_labels, *(test_labels or ())}
+        merged = _whole_numbers(written)
         train_labels = [merged.get(each, each) for each in train_labels]
         test_labels = test_labels and [
             merged.get(each, each) for each in test_labels
@@ -143,7 +144,11 @@ class TextDataset:
             if test_labels is None
             else np.array([index[each] for each in test_labels], "int32"),
             unlabelled_texts=unlabelled_texts or [],
-            notes=(*_notes_of_alike(name, classes), *_notes_of_none(classes)),
+            notes=(
+                *_notes_of_merged(name, written, merged),
+                *_notes_of_alike(name, classes),
+                *_notes_of_none(classes),
+            ),
         )
 
     @classmethod
@@ -168,10 +173,13 @@ class TextDataset:
                 split has another.
         """
         found = {label for labels in train_labels for label in labels}
+        notes = []
         if classes is None:
-            merged = _whole_numbers(
-                found.union(*(test_labels if test_labels is not None else ()))
+            written = found.union(
+                *(test_labels if test_labels is not None else ())
             )
+            merged = _whole_numbers(written)
+            notes += _notes_of_merged(name, written, merged)
             train_labels = _renamed(train_labels, merged)
             if test_labels is not None:
                 test_labels = _renamed(test_labels, merged)
@@ -203,7 +211,6 @@ class TextDataset:
                 array[row, [index[label] for label in labels]] = True
             return array
 
-        notes = []
         blank = sum(not labels for labels in train_labels)
         if blank:
             notes.append(
@@ -359,6 +366,21 @@ def _whole_numbers(labels):
     if all(_WHOLE_NUMBER.fullmatch(label) for label in labels):
         return written if len(written) < len(labels) else {}
     return {old: new for old, new in written.items() if new in labels}
+
+
+def _notes_of_merged(name, labels, merged):
+    """Says which labels became one, as they are the same number."""
+    together: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        together.setdefault(merged.get(label, label), []).append(label)
+    groups = [each for each in together.values() if len(each) > 1]
+    if not groups:
+        return ()
+    named = "; ".join(" and ".join(map(repr, each)) for each in groups[:5])
+    return (
+        f"Labels of `{name}` are the same number and were taken for one class: "
+        f"{named}. If they are several, write them as words.",
+    )
 
 
 def _renamed(labels_of_texts, names):

@@ -37,6 +37,7 @@ def stratified_subset(
     fraction = size / max(num_texts, 1)
     lacking = labels.sum(axis=0) * np.array([[fraction], [1 - fraction]])
     lacking[0] -= labels[chosen].sum(axis=0)
+    left = labels[waiting].sum(axis=0)
     room = np.array([size - len(chosen), num_texts - size])
     sides: list[list[int]] = [chosen, []]
 
@@ -48,12 +49,10 @@ def stratified_subset(
         sides[side].append(text)
         room[side] -= 1
         lacking[side] -= labels[text]
+        left[labels[text]] -= 1
         waiting[text] = False
 
-    while True:
-        left = labels[waiting].sum(axis=0)
-        if not left.any():
-            break
+    while left.any():
         rarest = np.where(left > 0, left, num_texts + 1).argmin()
         texts = np.flatnonzero(waiting & labels[:, rarest])
         for text in rng.permutation(texts):
@@ -69,7 +68,8 @@ def _some_of_each(labels, size, at_least, rng):
     for label in np.argsort(counts, kind="stable"):
         members = rng.permutation(np.flatnonzero(labels[:, label]))
         have = int(labels[chosen, label].sum())
-        new = [int(text) for text in members if text not in chosen]
         wanted = max(0, min(at_least - have, size - len(chosen)))
-        chosen += new[:wanted]
+        if wanted:
+            new = members[~np.isin(members, chosen)]
+            chosen += new[:wanted].tolist()
     return chosen

@@ -3,7 +3,10 @@
 import logging
 from pathlib import Path
 
-from ulmfit_tf.data.class_folders import read_class_folders
+from ulmfit_tf.data.class_folders import (
+    UNLABELLED_FOLDERS,
+    read_class_folders,
+)
 from ulmfit_tf.data.dataset import TextDataset
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.data.files import data_suffix
@@ -132,6 +135,12 @@ def _read_table_folder(path, train_file, text_column, label_columns):
     unlabelled_file = find_table(path, "unlabelled") or find_table(
         path, "unlabeled"
     )
+    for table, names in (
+        (test_file, ("test",)),
+        (unlabelled_file, UNLABELLED_FOLDERS),
+    ):
+        if table is None:
+            _refuse_folders(path, names, train_file)
     _tell_of_others(path, {train_file, test_file, unlabelled_file})
     return label_columns.dataset(
         path.name,
@@ -146,6 +155,18 @@ def _read_table_folder(path, train_file, text_column, label_columns):
         if unlabelled_file
         else [],
     )
+
+
+def _refuse_folders(path, names, train_file):
+    """Raises `DataError` if texts lie where they would not be read."""
+    for folder in (path / name for name in names):
+        if folder.is_dir():
+            raise DataError(
+                f"`{folder}` is a folder beside the table `{train_file.name}`, "
+                "and would not be read. Expected a table, "
+                f"`{folder.name}{data_suffix(train_file)}`. Make one of its "
+                "texts, or move the folder elsewhere."
+            )
 
 
 def _tell_of_others(path, read):

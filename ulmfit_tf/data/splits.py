@@ -138,37 +138,44 @@ def limit_labels(
     The other training texts move to `unlabelled_texts`: the low-shot,
     semi-supervised setting of Howard & Ruder (2018, section 5, figure 3).
 
-    Classes keep their proportions, by largest remainder, but each keeps at
-    least two examples, one to train and one to validate on. (scikit-learn's
+    Classes keep their proportions, but each keeps at least two examples, if
+    it has them: one to train and one to validate on. (scikit-learn's
     stratified splitters refuse subsets this small, or leave a rare class
     without an example.)
 
     Args:
         dataset: The data set to reduce.
         num_labels: Number of labelled training examples to keep, at least
-            two per class. An example with several labels counts once.
+            two per class. An example with several labels counts once, and is
+            one for each of them.
         seed: Seed; the same seed keeps the same examples.
 
     Raises:
-        DataError: If `num_labels` is below twice the number of classes or
-            above the number of training examples.
+        DataError: If `num_labels` is too small for two examples of each
+            class, or above the number of training examples.
     """
     available = len(dataset.train_texts)
-    counts = _label_counts(dataset)
-    present = int((counts > 0).sum())
-    if not 2 * present <= num_labels <= available:
+    if num_labels > available:
         raise DataError(
-            f"The number of labels to keep must lie between {2 * present}, "
-            "two for each class (one to train and one to validate on), and "
-            f"{available}, all training examples of `{dataset.name}`. "
-            f"Received: {num_labels}."
+            f"`{dataset.name}` has {available} training examples, too few to "
+            f"keep {num_labels} labels. Ask for fewer."
         )
+    least = np.minimum(_label_counts(dataset), 2)
     if dataset.task_type is TaskType.MULTI_LABEL:
         kept = stratified_subset(
-            dataset.train_labels, num_labels, at_least=2, seed=seed
+            dataset.train_labels, max(num_labels, 0), at_least=2, seed=seed
         )
+        short = (_label_counts(dataset, kept) < least).any()
     else:
-        kept = _of_each_class(dataset.train_labels, counts, num_labels, seed)
+        short = num_labels < least.sum()
+    if short:
+        raise DataError(
+            f"{num_labels} labels of `{dataset.name}` are too few for two of "
+            "each class, one to train and one to validate on. Ask for more: "
+            f"{min(least.sum(), available)} are enough."
+        )
+    if dataset.task_type is not TaskType.MULTI_LABEL:
+        kept = _of_each_class(dataset.train_labels, num_labels, seed)
     rest = np.setdiff1d(np.arange(available), kept)
     return dataclasses.replace(
         _keep(dataset, kept),
@@ -187,8 +194,12 @@ def _label_counts(dataset, indices=slice(None)):
     return np.bincount(labels, minlength=len(dataset.classes))
 
 
-def _of_each_class(labels, counts, num_labels, seed):
-    return _drawn(labels, _quotas(counts, num_labels), seed)
+def _of_each_class(labels, num_labels, seed):
+    counts = np.bincount(labels)
+    shares = proportional_shares(
+        counts, num_labels, np.minimum(counts, 2), counts
+    )
+    return _drawn(labels, shares, seed)
 
 
 def _drawn(labels, quotas, seed):
@@ -207,21 +218,6 @@ def _keep(dataset, indices):
         train_texts=[dataset.train_texts[i] for i in indices],
         train_labels=dataset.train_labels[indices],
     )
-
-
-def _quotas(counts, total):
-    """Shares `total` out in proportion to `counts`, at least 2 per class."""
-    quotas = np.minimum(counts, 2)
-    # What a class's proportional share exceeds its guaranteed examples by.
-    excess = np.maximum(counts * total / counts.sum() - quotas, 0)
-    if excess.sum() > 0:
-        excess *= (total - quotas.sum()) / excess.sum()
-    whole = np.floor(excess).astype("int64")
-    quotas = quotas + whole
-    remainders = np.where(quotas < counts, excess - whole, -1.0)
-    largest_first = np.argsort(-remainders, kind="stable")
-    quotas[largest_first[: total - quotas.sum()]] += 1
-    return quotas
 
 
 def _many_classes(counts):

@@ -56,7 +56,7 @@ class TokenizedCorpus:
         lengths = [len(document) for document in documents]
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype="int64")])
         ids = np.concatenate([np.zeros(0, "int32"), *documents])
-        return cls(ids.astype("int32"), offsets)
+        return cls(ids.astype("int32", copy=False), offsets)
 
     def select(self, indices):
         """Returns a corpus of the documents at `indices`, in that order."""
