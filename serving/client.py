@@ -231,10 +231,11 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m serving.client",
         description="Asks a served classifier over gRPC.",
+        formatter_class=command_line.HelpFormatter,
     )
     add = parser.add_argument
-    add("text", nargs="*", metavar="TEXT")
-    add("--target", required=True, metavar="HOST:PORT")
+    add("text", nargs="*", metavar="TEXT", help="what to classify")
+    add("--target", required=True, metavar="HOST:PORT", help="the server")
     add("--model", required=True, help="the model's name")
     add("--version", type=int, help="by default the latest")
     add("--file", help="texts, one a line; - for standard input")
@@ -255,7 +256,12 @@ def _parser():
     add("--root-certificates", help="PEM file; by default gRPC's own")
     add("--client-key", help="PEM file")
     add("--client-certificate", help="PEM file")
-    add("--load-test", type=float, metavar="SECONDS")
+    add(
+        "--load-test",
+        type=float,
+        metavar="SECONDS",
+        help="send the texts over and over for so long, and measure",
+    )
     add(
         "--rate",
         type=float,

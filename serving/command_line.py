@@ -1,5 +1,6 @@
 """How this folder's command lines end: status, last line, errors."""
 
+import argparse
 import contextlib
 import json
 import logging
@@ -10,6 +11,23 @@ import traceback
 
 class UserError(ValueError):
     """A mistake of the user's, told in one message without a traceback."""
+
+
+_NOTHING = (None, "", argparse.SUPPRESS)
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Ends a flag's help with its default, unless there is none to tell."""
+
+    def _get_help_string(self, action):
+        text, default = action.help or "", action.default
+        is_told = "default" in text or not action.option_strings
+        if is_told or default is False or default in _NOTHING:
+            return text
+        if isinstance(default, list):
+            default = " ".join(map(str, default))
+        shown = str(default).replace("%", "%%")
+        return f"{text} (default: {shown})"
 
 
 def check_backend():

@@ -99,6 +99,7 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m serving.export",
         description="Exports a run's classifier for TF Serving.",
+        formatter_class=command_line.HelpFormatter,
     )
     parser.add_argument(
         "--run-dir", required=True, help="run folder of trainers.classifier"

@@ -5,7 +5,7 @@ import pathlib
 
 from serving import config_files, tls
 from serving.batching import BatchingOptions
-from serving.command_line import UserError
+from serving.command_line import HelpFormatter, UserError
 from serving.model_server import ServerOptions
 from serving.model_source import ModelSource
 
@@ -212,6 +212,7 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m serving.server",
         description="A development server with TF Serving's protocol.",
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--model-base-path", help="folder of one model's versions")
@@ -230,7 +231,11 @@ def _parser():
         default=int(ServerOptions.rest_timeout_seconds * 1000),
         help="after which a long REST request is given up",
     )
-    add("--enable-batching", action="store_true")
+    add(
+        "--enable-batching",
+        action="store_true",
+        help="answer requests together that arrive at about the same time",
+    )
     add("--batching-parameters-file", help="needs --enable-batching")
     add("--monitoring-config-file", help="needs --rest-api-port")
     add("--ssl-config-file", help="PEM contents; plain text without")
@@ -258,7 +263,7 @@ def _parser():
         type=int,
         default=ServerOptions.max_workers,
         help="predictions over gRPC answered at the same time; by default "
-        "16, or twice the batch size with batching",
+        "16, with batching twice its batch size but at most 256",
     )
     add(
         "--tensorflow-intra-op-parallelism",

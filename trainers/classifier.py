@@ -28,7 +28,7 @@ def parse_arguments(argv):
         usage="%(prog)s --dataset NAME_OR_PATH [flags]",
         description="Trains a text classifier with ULMFiT and exports it.",
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=command_line.HelpFormatter,
     )
     add_task_flags(parser)
     add = parser.add_argument
@@ -49,7 +49,12 @@ def parse_arguments(argv):
         "(at most two fifths of all there are), with the first classifier's "
         "answers for labels: the surest on 2.5 N texts that it reads",
     )
-    add("--seed", type=int, default=0)
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the validation split, order, masks and weights",
+    )
     add("--output", help="new run folder; default runs/DATASET-TIME")
     add("--resume", metavar="DIR", help="run folder to continue")
     add_recipe_flags(parser)

@@ -11,12 +11,13 @@ import shutil
 import time
 
 from serving import command_line
-from serving.command_line import UserError, check_backend
+from serving.command_line import HelpFormatter, UserError, check_backend
 from ulmfit_tf.data.errors import DataError
 from ulmfit_tf.whole_files import DamagedFile, written_whole
 
 __all__ = [
     "USER_ERRORS",
+    "HelpFormatter",
     "UserError",
     "add_run_flags",
     "check_backend",
@@ -58,8 +59,19 @@ def run(main, argv=None, resumed_by="`--resume DIR`"):
 def add_run_flags(parser):
     """Adds the flags of the hardware and of how a training is kept."""
     add = parser.add_argument
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    add("--strategy", default="auto", choices=("auto", "none", "mirrored"))
+    add(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="number format of the products; auto: bfloat16 where the "
+        "hardware has it",
+    )
+    add(
+        "--strategy",
+        default="auto",
+        choices=("auto", "none", "mirrored"),
+        help="over several GPUs; auto: mirrored if there are several",
+    )
     add(
         "--checkpoint-seconds",
         type=seconds,

@@ -36,6 +36,7 @@ def parse_arguments(argv):
         description="Pretrains an AWD-LSTM language model on a corpus, "
         "fine-tunes one, looks for a learning rate, or generates text.",
         allow_abbrev=False,
+        formatter_class=command_line.HelpFormatter,
     )
     add = parser.add_argument
     add("--corpus", help="registered name, file, folder or glob of texts")
@@ -51,7 +52,12 @@ def parse_arguments(argv):
         "layer, width of the others, number of LSTM layers (3 unless given); "
         "compact is 300,512,3",
     )
-    add("--direction", default="forward", choices=("forward", "backward"))
+    add(
+        "--direction",
+        default="forward",
+        choices=("forward", "backward"),
+        help="which way to read",
+    )
     add(
         "--pretrained",
         nargs="+",
@@ -72,7 +78,12 @@ def parse_arguments(argv):
         choices=("word", "sentencepiece"),
         help="without a pretrained model, which brings its own",
     )
-    add("--validation-fraction", type=float, default=0.005)
+    add(
+        "--validation-fraction",
+        type=float,
+        default=0.005,
+        help="of the text, held out to measure the perplexity",
+    )
     command_line.add_run_flags(parser)
     add(
         "--stored-precision",
@@ -81,7 +92,12 @@ def parse_arguments(argv):
         help="of the weights of the finished model: a half and a quarter of "
         "the space; `trainers.perplexity` measures what it costs",
     )
-    add("--seed", type=int, default=0)
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the weights, masks and order, or of the generated text",
+    )
     add(
         "--find-learning-rate",
         action="store_true",

@@ -40,7 +40,7 @@ class LanguageModelRecipe:
         weight_decay: Decoupled.
         global_clipnorm: Norm that all gradients together may have.
         dropout_multiplier: Times the rates of the authors' scripts; with a
-            pretrained model in proportion to its size, see `dropout_for`.
+            pretrained model in proportion to its size.
         activation_l2: Weight of AR.
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for

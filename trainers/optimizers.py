@@ -37,7 +37,7 @@ def schedule(
             `"one-cycle"`, with fastai's figures.
         max_learning_rate: Float, the highest rate.
         total_steps: Int.
-        cut_frac: Float, of `"slanted"` and `"cosine"`.
+        cut_frac: Float, not of `"one-cycle"`.
         ratio: Float, of all but `"one-cycle"`.
         stable_warm_up: Optional int, steps in which `"stable"` rises, in
             place of `cut_frac`: a warm-up that does not depend on

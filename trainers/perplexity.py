@@ -23,13 +23,29 @@ def parse_arguments(argv):
         "vocabulary: per token, and per whitespace word of the original text, "
         "which compares across vocabularies and tokenizers. All tokens but the "
         "first are predicted.",
+        formatter_class=command_line.HelpFormatter,
     )
     add = parser.add_argument
-    add("--pretrained", nargs="+", default=["compact"], metavar="NAME_OR_DIR")
-    add("--corpus", required=True)
-    add("--data-dir")
-    add("--text-column", default="text")
-    add("--direction", default="forward", choices=("forward", "backward"))
+    add(
+        "--pretrained",
+        nargs="+",
+        default=["compact"],
+        metavar="NAME_OR_DIR",
+        help="language model",
+    )
+    add(
+        "--corpus",
+        required=True,
+        help="registered name, file, folder or glob of texts",
+    )
+    add("--data-dir", help="where registered corpora are looked for")
+    add("--text-column", default="text", help="column of CSV, TSV, JSONL")
+    add(
+        "--direction",
+        default="forward",
+        choices=("forward", "backward"),
+        help="which of the model's ways to read is measured",
+    )
     add(
         "--batch-size",
         type=int,

@@ -42,7 +42,8 @@ class Recipe:
             than the paper's.
         epochs: Of stage three, the classifier.
         learning_rate: Highest rate of stage three, of the head.
-        batch_size: Documents of a batch in stage three.
+        batch_size: Documents of a batch in stage three (the scripts' 32; the
+            paper has 64).
         dropout: Multiplies the script's dropouts, the head's included.
         encoder_dropout: Multiplies the encoder's once more, not the head's;
             unless given, in proportion to a pretrained model's size as well.
@@ -55,9 +56,10 @@ class Recipe:
             (the head).
         schedule: Of stage three's rates: slanted triangles, a constant rate
             with a warm-up and a fall, a cosine, or fastai's one cycle.
-        cut_frac: Share of the steps in which the slanted triangles rise.
-        ratio: Highest over lowest rate of stage three's slanted triangles; 1
-            for a constant rate.
+        cut_frac: Share of the steps in which stage three's rates rise; not
+            for one-cycle.
+        ratio: Highest over lowest rate of stage three; not for one-cycle; 1
+            makes a slanted triangle a constant rate.
         activation_l2: Weight of AR in stage three.
         temporal_l2: Weight of TAR in stage three.
         weight_decay: Of stage three, decoupled.
@@ -230,6 +232,14 @@ def recipe_for(dataset, overrides, pretrained=True):
     return dataclasses.replace(recipe, **given)
 
 
+# What `fitted_to_size` may make of a default.
+_FITTED = {
+    "epochs": ("more for few texts",),
+    "batch_size": ("less for few texts",),
+    "language_model_steps": ("other data: by its size",),
+}
+
+
 def described_defaults():
     """Returns what `--help` says of each field's default."""
     usual, described = Recipe(), {}
@@ -248,6 +258,7 @@ def described_defaults():
             most = _FROM_SCRATCH_EPOCHS[field.name]
             others.append(f"at most {most} without a pretrained model")
             others.append("other data: by its size")
+        others += _FITTED.get(field.name, ())
         if field.name in MODEL_FIELDS:
             others.append("less for a pretrained model below the paper's size")
         described[field.name] = ", ".join([str(default), *others])

@@ -43,8 +43,9 @@ def add_task_flags(parser):
     )
     add(
         "--preset",
-        help="sizes of models from scratch; unless given, those of the "
-        "pretrained model that they are compared with, else small",
+        help="compact, paper, small or tiny: sizes of a model from scratch, "
+        "with --pretrained none small unless given; of what a pretrained model "
+        "is compared with, that one's unless given",
     )
     add(
         "--test-fraction",

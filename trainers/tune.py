@@ -21,6 +21,7 @@ import time
 
 from trainers import command_line
 from trainers.command_line import UserError
+from trainers.experiments import space
 from trainers.experiments.command import (
     Experiment,
     experiment_parser,
@@ -60,7 +61,7 @@ def parse_arguments(argv):
         "--tune",
         default="decay_factor",
         metavar="FIELD,...",
-        help="fields of the recipe",
+        help="fields of the recipe, of " + ", ".join(space.TUNABLE),
     )
     add(
         "--worker-timeout",
@@ -90,7 +91,7 @@ def main(argv):
     settings = experiment.settings
     if role == "worker":
         _check_same_flags(arguments, argv, settings)
-    from trainers.experiments import chief, space, sweep
+    from trainers.experiments import chief, sweep
 
     names = sweep.fields_to_tune(settings)
     started = time.monotonic()
@@ -151,8 +152,6 @@ def main(argv):
 
 def _more_points(point, fields, settings):
     """Returns a grid's points and those of a finer one, as many as that has."""
-    from trainers.experiments import space
-
     points = settings["points"]
     finer = space.grid(point, settings["max_trials"], fields)
     others = [each for each in finer if each not in points]
@@ -276,7 +275,7 @@ def _search(tuner, experiment, role, server):
 
 def _summarize(experiment, point, recipe):
     """Writes table, plot and the best recipe; returns the final figures."""
-    from trainers.experiments import plots, space, tables
+    from trainers.experiments import plots, tables
     from trainers.experiments.ledger import Ledger
     from trainers.recipe_files import write_recipe
 

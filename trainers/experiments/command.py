@@ -39,7 +39,7 @@ def experiment_parser(command, description, seeds):
         usage="%(prog)s --dataset NAME_OR_PATH [flags]",
         description=description,
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=command_line.HelpFormatter,
     )
     add_task_flags(parser)
     parser.add_argument(
@@ -60,7 +60,8 @@ def add_scratch_flags(parser):
         "--scratch-recipe",
         metavar="FILE",
         help="JSON file with fields of the recipe of what starts from "
-        "scratch; other flags of the recipe are for the method alone",
+        "scratch; other flags of the recipe are for the method alone, but for "
+        + ", ".join(f"--{name.replace('_', '-')}" for name in TASK_FIELDS),
     )
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from trainers.recipes import TASK_FIELDS
+
 # Of experiments that split a data set anew with each seed.
 VALIDATION_NOTE = (
     "The vocabulary and the language model of stage two have read the "
@@ -71,5 +73,6 @@ def scratch_note(experiment):
         f"What starts without a pretrained model has {described}, and a recipe "
         "of its own, FROM_SCRATCH in trainers/recipes.py"
         f"{', with ' + given if given else ''}: what was set for the method "
-        "does not change it."
+        "does not change it, but for what both read and answer by: "
+        f"{', '.join(TASK_FIELDS)}."
     )

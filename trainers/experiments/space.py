@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ulmfit_tf.training.unfreezing import METHODS
+from trainers.recipes import CHOICES
 
 # Howard & Ruder (2018), section 3.2.
 PAPER_DECAY_FACTOR = 2.6
@@ -60,7 +60,7 @@ TUNABLE: dict[str, Any] = {
     "ratio": Interval(2.0, 128.0, "log"),
     # The paper's unfreezing takes four epochs to reach the lowest layer.
     "epochs": Interval(5, 50, "log", whole=True),
-    "unfreezing": METHODS,
+    "unfreezing": CHOICES["unfreezing"],
 }
 
 
