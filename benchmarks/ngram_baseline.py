@@ -47,14 +47,11 @@ def main(argv):
 
 
 def _ngram_figures(arguments):
-    from ulmfit_tf import data, pretrained, text
+    from ulmfit_tf import data, text
     from ulmfit_tf.data.token_cache import tokenize_corpus
 
     started = time.monotonic()
-    try:
-        source = pretrained.load_pretrained(arguments.pretrained)
-    except ValueError as error:
-        raise command_line.UserError(f"`--pretrained`: {error}") from error
+    source = command_line.load_language_model(arguments.pretrained)
     tokenizer = source.tokenizer
 
     def documents(corpus):

@@ -45,7 +45,7 @@ _NOTES = (
 
 def parse_arguments(argv):
     names = [row.name for row in ROWS]
-    parser = experiment_parser(_NAME, __doc__.splitlines()[0], seeds=3)
+    parser = experiment_parser(_NAME, __doc__.splitlines()[0])
     parser.add_argument(
         "--rows",
         default=",".join(names),
@@ -314,15 +314,13 @@ def _missing_directions(paths, names):
         paths: Names and folders of pretrained models.
         names: The same as the user gave them.
     """
-    from ulmfit_tf import pretrained
-
     reasons = {}
     for direction in ("forward", "backward"):
         try:
-            pretrained.load_pretrained(paths, direction)
-        except ValueError as error:
+            command_line.load_language_model(paths, direction)
+        except UserError:
             if direction == "forward":
-                raise UserError(f"`--pretrained`: {error}") from error
+                raise
             reasons[direction] = (
                 f"not run: `{' '.join(names)}` has no {direction} language "
                 "model"

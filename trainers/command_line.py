@@ -24,6 +24,7 @@ __all__ = [
     "check_output",
     "check_seed",
     "discard_run",
+    "load_language_model",
     "new_run_folder",
     "open_run",
     "read_json",
@@ -86,6 +87,25 @@ def seconds(text):
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more. Received: {text}")
     return value
+
+
+def load_language_model(names, direction="forward"):
+    """Returns the model that `--pretrained` names.
+
+    Args:
+        names: List of str, see `ulmfit_tf.pretrained.load_pretrained`.
+        direction: `"forward"` or `"backward"`.
+
+    Raises:
+        UserError: If there is none, or it cannot be read.
+    """
+    # It takes seconds to import.
+    from ulmfit_tf import pretrained
+
+    try:
+        return pretrained.load_pretrained(names, direction)
+    except ValueError as error:
+        raise UserError(f"`--pretrained`: {error}") from error
 
 
 def write_json(path, content):

@@ -304,16 +304,11 @@ def _absolute_paths(settings):
 
 
 def _load_pretrained(settings):
-    from ulmfit_tf import pretrained
-
     if not settings.pretrained:
         return None
-    try:
-        return pretrained.load_pretrained(
-            settings.pretrained, settings.direction
-        )
-    except ValueError as error:
-        raise command_line.UserError(f"`--pretrained`: {error}") from error
+    return command_line.load_language_model(
+        settings.pretrained, settings.direction
+    )
 
 
 if __name__ == "__main__":

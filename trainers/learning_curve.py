@@ -35,7 +35,7 @@ METHODS = {
 
 
 def parse_arguments(argv):
-    parser = experiment_parser(_NAME, __doc__.splitlines()[0], seeds=3)
+    parser = experiment_parser(_NAME, __doc__.splitlines()[0])
     add = parser.add_argument
     add(
         "--sizes",

@@ -68,15 +68,12 @@ def main(argv):
     """Returns perplexities, token and word counts and the unknown rate."""
     arguments = parse_arguments(argv)
     command_line.check_backend()
-    from ulmfit_tf import data, pretrained, text
+    from ulmfit_tf import data, text
     from ulmfit_tf.data.token_cache import tokenize_corpus
 
-    try:
-        source = pretrained.load_pretrained(
-            arguments.pretrained, arguments.direction
-        )
-    except ValueError as error:
-        raise command_line.UserError(f"`--pretrained`: {error}") from error
+    source = command_line.load_language_model(
+        arguments.pretrained, arguments.direction
+    )
     stored = {}
     if arguments.stored_precision:
         source, size = source.as_stored(arguments.stored_precision)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from trainers.command_line import UserError
+from trainers.command_line import UserError, load_language_model
 from trainers.task_text import MUCH_UNKNOWN, share_unknown, task_tokenizer
 from trainers.words_in_use import WordsInUse
-from ulmfit_tf import data, models, pretrained, training
+from ulmfit_tf import data, models, training
 from ulmfit_tf.data.chunks import CHUNK_LENGTH
 from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
 
@@ -268,13 +268,10 @@ def _load_language_models(names, directions):
     """Returns the pretrained model of each direction, or `None`."""
     if names == ["none"]:
         return dict.fromkeys(directions)
-    try:
-        return {
-            direction: pretrained.load_pretrained(names, direction)
-            for direction in directions
-        }
-    except ValueError as error:
-        raise UserError(f"`--pretrained`: {error}") from error
+    return {
+        direction: load_language_model(names, direction)
+        for direction in directions
+    }
 
 
 def _architecture(language_models, settings):

@@ -48,7 +48,7 @@ _log = logging.getLogger("trainers")
 
 
 def parse_arguments(argv):
-    parser = experiment_parser(_NAME, "Tunes a recipe.", seeds=3)
+    parser = experiment_parser(_NAME, "Tunes a recipe.")
     add = parser.add_argument
     add("--max-trials", type=int, default=10, help="recipes to try at most")
     add(

@@ -98,9 +98,10 @@ def _write(
     classifier = _Guessing(num_classes, train, decision)
 
     def answers(split, texts):
-        labels = decision.answers(classifier.predict(texts))
+        probabilities = classifier.predict(texts)
+        labels = decision.answers(probabilities)
         labels[::3] = multi_label or min(3, num_classes - 1)
-        return Predictions.of(split, classifier, texts, labels)
+        return Predictions.judged(split, texts, labels, probabilities, decision)
 
     recipe = Recipe(**fields)
     records = {}

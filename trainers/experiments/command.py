@@ -32,7 +32,7 @@ from trainers.task_flags import (
 _log = logging.getLogger("trainers")
 
 
-def experiment_parser(command, description, seeds):
+def experiment_parser(command, description):
     """Returns a parser with the flags that all experiments have."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {command}",
@@ -45,7 +45,7 @@ def experiment_parser(command, description, seeds):
     parser.add_argument(
         "--seeds",
         type=int,
-        default=seeds,
+        default=3,
         help="times that each setting is trained, with seeds 0, 1, ...",
     )
     parser.add_argument("--output", help="new run folder")
@@ -214,14 +214,8 @@ class Experiment:
         settings = self.settings
         if settings["preset"] or settings["pretrained"] == ["none"]:
             return None
-        from ulmfit_tf import pretrained
-
         names = self._settings_with_paths()["pretrained"]
-        try:
-            found = pretrained.load_pretrained(names)
-        except ValueError as error:
-            raise command_line.UserError(f"`--pretrained`: {error}") from error
-        return found.architecture
+        return command_line.load_language_model(names).architecture
 
     def namespace(self, seed, direction="forward", from_scratch=False):
         """Returns the settings of one classifier."""

@@ -117,8 +117,7 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
 
     Args:
         records: List of dicts, one an epoch.
-        planned: List of pairs of float arrays, epochs and rates, a group;
-            or `None` to join the recorded rates.
+        planned: List of pairs of float arrays, epochs and rates, a group.
         groups: List of the groups' names, from the input up.
         trained: List of collections of groups, one an epoch.
         moments: List of ints, as of `curves`.
@@ -129,16 +128,14 @@ def rates(records, planned, groups, trained, moments=()) -> Markup:
         for index in range(len(groups)):
             color = _SERIES[index % len(_SERIES)]
             mine = [index in of_epoch for of_epoch in trained]
-            if planned:
-                upper.plot(*planned[index], color=color, linewidth=1.2)
+            upper.plot(*planned[index], color=color, linewidth=1.2)
             points = [
                 (record["epoch"] + 1, record[f"learning_rate/group_{index}"])
                 for record, is_trained in zip(records, mine, strict=True)
                 if is_trained
             ]
             if points:
-                style = "o" if planned else "o-"
-                upper.plot(*np.transpose(points), style, color=color)
+                upper.plot(*np.transpose(points), "o", color=color)
             spans = [(epoch, 1) for epoch, on in enumerate(mine) if on]
             lower.broken_barh(spans, (index - 0.35, 0.7), color=color)
         _logarithmic(upper)

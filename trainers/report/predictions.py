@@ -34,17 +34,6 @@ class Predictions:
             object.__setattr__(self, "decision", likeliest)
 
     @classmethod
-    def of(cls, split, classifier, texts, labels) -> "Predictions":
-        """Asks a classifier for its answers."""
-        return cls.judged(
-            split,
-            texts,
-            labels,
-            classifier.predict(texts),
-            classifier.decision,
-        )
-
-    @classmethod
     def judged(
         cls, split, texts, labels, probabilities, decision
     ) -> "Predictions":

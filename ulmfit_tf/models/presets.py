@@ -43,7 +43,8 @@ ARCHITECTURES = {
     "paper": Architecture(400, 1152),
     # Sized for CPU: a tenth of the paper's multiplications a token.
     "compact": Architecture(300, 512),
-    # For a task's text alone: as good as `compact` there, in half the time.
+    # Learns more than `compact` in a quarter of an hour of a CPU core
+    # (`docs/results/README.md`).
     "small": Architecture(300, 300, 2),
     # For trying things out in seconds; learns little.
     "tiny": Architecture(16, 24),
