@@ -30,6 +30,10 @@ class BatchingOptions:
             as many as there are processors.
         allowed_batch_sizes: Tuple of int, ascending; a batch is filled up
             to the next of them. Empty for no filling.
+
+    Raises:
+        ValueError: If a number is too small or too large, or the sizes do not
+            ascend to `max_batch_size`.
     """
 
     max_batch_size: int = 1000

@@ -73,6 +73,9 @@ class DocumentBatches:
             replicas have the same number of documents. The batches of an
             epoch differ by one document a replica at most, and up to
             `num_replicas - 1` documents are left out of it.
+
+    Raises:
+        ValueError: If there are fewer documents than replicas.
     """
 
     POOL = 50

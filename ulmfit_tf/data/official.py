@@ -56,6 +56,9 @@ def read_imdb(name: str, paths: list[Path]) -> TextDataset:
     Args:
         name: Name of the data set.
         paths: Its archive, or the folder extracted from it.
+
+    Raises:
+        DataError: If there are no reviews, or a file cannot be read.
     """
     (path,) = paths
     if path.is_dir():

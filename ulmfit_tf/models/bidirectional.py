@@ -24,6 +24,10 @@ class BidirectionalPair(keras.Model):
 
     Output shape:
         `(batch, num_classes)` probabilities.
+
+    Raises:
+        ValueError: If `classifiers` has none or other keys, or there is no
+            such `activation`.
     """
 
     def __init__(self, classifiers, activation="softmax", **kwargs):

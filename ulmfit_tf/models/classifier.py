@@ -45,6 +45,9 @@ class TextClassifier(keras.Model):
 
     Output shape:
         `(batch, num_classes)` logits in float32.
+
+    Raises:
+        ValueError: If `pooled_length` is no multiple of `chunk_length`.
     """
 
     def __init__(

@@ -173,7 +173,11 @@ class LanguageModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Mean cross-entropy in nats a token, plus AR and TAR in training."""
+        """Mean cross-entropy in nats a token, plus AR and TAR in training.
+
+        Raises:
+            ValueError: If there is a `sample_weight`.
+        """
         if sample_weight is not None:
             raise ValueError(
                 "`LanguageModel` weighs every token the same. "

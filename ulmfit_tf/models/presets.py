@@ -12,6 +12,9 @@ class Architecture:
             whose outputs the tied decoder multiplies with the embedding.
         hidden_units: Width of the other LSTM layers.
         num_layers: Number of LSTM layers.
+
+    Raises:
+        ValueError: If one is no positive integer.
     """
 
     embedding_units: int
@@ -62,6 +65,9 @@ class Dropouts:
         hidden_dropout: Variational, between LSTM layers.
         output_dropout: Variational, on the last layer's output; language
             models only.
+
+    Raises:
+        ValueError: If a rate lies out of its range.
     """
 
     input_dropout: float = 0.0

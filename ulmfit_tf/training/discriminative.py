@@ -51,7 +51,8 @@ class DiscriminativeOptimizer(keras.optimizers.MultiOptimizer):
             together may have.
 
     Raises:
-        ValueError: If a variable belongs to no group or to several.
+        ValueError: If a variable belongs to no group or to several, or
+            groups and optimizers differ in number.
     """
 
     def __init__(

@@ -163,6 +163,9 @@ class ScheduleSequence(keras.optimizers.schedules.LearningRateSchedule):
         schedules: List of `LearningRateSchedule`s.
         steps: List of ints, how many steps each one lasts. The last one goes
             on for as long as it is asked.
+
+    Raises:
+        ValueError: If the lists are empty or not equally long.
     """
 
     def __init__(self, schedules, steps):

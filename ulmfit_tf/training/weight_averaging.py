@@ -101,6 +101,9 @@ class ExponentialAveraging(WeightAveraging):
         variables: Dict of the variables to average, by name.
         state: `TrainingState` of the same `fit`.
         decay: Float in `[0, 1)`.
+
+    Raises:
+        ValueError: If `decay` lies out of its range.
     """
 
     def __init__(self, variables, state, decay=0.999):
