@@ -355,9 +355,10 @@ def load_test(
 
     Returns:
         Dict: `seconds` that it took, `requests`, `errors`,
-        `texts_per_second`, `requests_per_second` and the latencies `p50_ms`, `p95_ms`, `p99_ms`. With a `rate` also
-        `unsent`, what had arrived and was waiting for a caller in the end; its
-        waits are among the latencies.
+        `texts_per_second`, `requests_per_second` and the latencies `p50_ms`,
+        `p95_ms`, `p99_ms`. With a `rate` also `unsent`, what had arrived and
+        was waiting for a caller in the end; its waits are among the
+        latencies.
     """
     schedule = _schedule(rate, arrivals)
     lock = threading.Lock()
