@@ -26,5 +26,5 @@ def test_it_has_the_labels_that_the_classifier_has(monkeypatch, capsys):
 
 
 def test_more_labels_than_there_are_is_told():
-    with pytest.raises(UserError, match="Received: 100000"):
+    with pytest.raises(UserError, match="keep 100000 labels"):
         linear_baseline.main(["questions", "--num-labels", "100000"])

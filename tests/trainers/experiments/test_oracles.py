@@ -188,7 +188,13 @@ def _values_tried(oracle, point, error):
 def test_a_bayesian_search_tries_no_order_of_unfreezing_twice(tmp_path):
     point = {"unfreezing": "paper"}
     oracle = _bayesian(point, 5, tmp_path)
-    errors = dict(zip(space.METHODS, [5.0, 5.3, 16.0, 7.0, 19.0], strict=True))
+    errors = dict(
+        zip(
+            space.TUNABLE["unfreezing"],
+            [5.0, 5.3, 16.0, 7.0, 19.0],
+            strict=True,
+        )
+    )
     tried = _values_tried(
         oracle, point, lambda values: errors[values["unfreezing"]]
     )
