@@ -137,8 +137,10 @@ class _LearningCurve:
             limit,
         )
         for size in (*self.sizes, *self.scratch_sizes):
-            # Raises for a number that the data do not have.
-            self.data.pool.limit_labels(size, 0)
+            # Raises for a number that the data do not have, which with
+            # several labels a text depends on the draw.
+            for seed in experiment.seeds:
+                self.data.labelled(size, seed)
         self._notes_of_unknown = set()
         for method in self.methods:
             if method != _LINEAR:

@@ -16,6 +16,9 @@ from ulmfit_tf.data.chunks import CHUNK_LENGTH
 from ulmfit_tf.data.token_cache import TokenizedCorpus, tokenize_corpus
 
 _log = logging.getLogger("trainers")
+# Share of unknown tokens from scratch above which something is wrong: of 50
+# English questions a third are, as most words stand there once.
+_MOSTLY_UNKNOWN = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +227,7 @@ def note_of_unknown(corpus, tokenizer, pretrained):
         pretrained: Optional `PretrainedLanguageModel`.
     """
     share = share_unknown(corpus.token_ids, tokenizer, pretrained)
-    if share <= MUCH_UNKNOWN:
+    if share <= (MUCH_UNKNOWN if pretrained else _MOSTLY_UNKNOWN):
         return ""
     if pretrained is None:
         return (

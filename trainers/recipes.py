@@ -341,16 +341,18 @@ def fitted_to_size(
         fewest_epochs,
         RECIPES[dataset].epochs if dataset in RECIPES else _LARGE_SET_EPOCHS,
     )
+    if "unfreezing" in given:
+        # An order that was asked for keeps its epochs.
+        fewest = max(fewest, recipe.epochs)
     affordable = max(fewest, _MOST_TOKENS // labelled_tokens)
     batch_size = recipe.batch_size
     if "batch_size" not in given:
         batch_size = min(batch_size, max(2, documents // 2))
-        if (
-            "epochs" not in given
-            and _epochs_wanted(documents, batch_size) > affordable
-        ):
+        epochs = _epochs_wanted(documents, batch_size)
+        if "epochs" not in given and epochs > affordable:
             # Few texts, but long ones: the steps come from smaller batches.
-            enough = documents * affordable // _FEWEST_STEPS
+            steps = epochs * math.ceil(documents / batch_size)
+            enough = documents * affordable // steps
             batch_size = min(batch_size, max(_SMALLEST_BATCH, enough))
         if batch_size < recipe.batch_size:
             changes["batch_size"] = batch_size
@@ -372,11 +374,7 @@ def fitted_to_size(
             changes["language_model_steps"] = _MOST_TOKENS // (
                 recipe.language_model_batch_size * _TOKENS_A_STEP
             )
-        # An order of unfreezing that was asked for keeps its epochs.
-        if (
-            not {"epochs", "unfreezing"} & set(given)
-            and affordable < recipe.epochs
-        ):
+        if "epochs" not in given and affordable < recipe.epochs:
             changes["epochs"] = affordable
     elif "language_model_epochs" not in given and recipe.language_model_epochs:
         # The recipes of large sets are for all of their text.

@@ -401,11 +401,11 @@ def test_utf16_in_a_class_folder_is_refused(write, tmp_path):
 def test_folders_of_texts_beside_a_table_are_refused(write, tmp_path, name):
     write("set/train.csv", "text,label\na,x\nb,y\n")
     write(f"set/{name}/1.txt", "c")
-    message = f"{name}. is a folder beside the table `train.csv`.*{name}.csv"
+    table = "test" if name == "test" else "unlabelled"
+    message = f"{name}. is a folder beside the table `train.csv`.*`{table}.csv`"
     with pytest.raises(DataError, match=message):
         load(tmp_path / "set")
-    # With a table of that name there is no doubt.
-    table = "test" if name == "test" else "unlabelled"
+    # With that table there is no doubt.
     write(f"set/{table}.csv", "text,label\nd,x\n")
     load(tmp_path / "set")
 

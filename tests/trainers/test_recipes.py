@@ -241,6 +241,9 @@ def test_many_labelled_tokens_are_trained_on_for_fewer_epochs(
         (200, 50_000, 32),
         (1_600, 10_000_000, 24),
         (900, 18_000_000, 13),
+        # About as many steps as without the limit, not more.
+        (60, 405_000, 29),
+        (100, 420_000, 23),
         # Smaller ones batch norm would suffer from.
         (180, 18_000_000, 8),
     ],
@@ -253,10 +256,21 @@ def test_few_long_documents_get_small_batches_in_place_of_epochs(
     assert fitted.batch_size == batch_size
     assert fitted.epochs * tokens <= max(20_000_000, 6 * tokens)
     if 8 < batch_size < 32:
-        assert fitted.epochs * documents / batch_size >= 400
+        steps = fitted.epochs * -(-documents // batch_size)
+        unlimited = fitted_to_size(
+            Recipe(), "mine.csv", {}, documents, 10_000, 10_000
+        )
+        usual = unlimited.epochs * -(-documents // unlimited.batch_size)
+        assert min(usual, 400) <= steps <= 1.6 * usual
+    # An order that was asked for keeps its epochs, and batches that suit them.
+    order = {"unfreezing": "chain-thaw"}
+    asked = fitted_to_size(Recipe(**order), "mine.csv", order, *size)
+    assert asked.epochs >= Recipe.epochs
+    assert asked.batch_size >= fitted.batch_size
     # Epochs that were asked for need no smaller batches.
     kept = fitted_to_size(Recipe(), "mine.csv", {"epochs"}, *size)
-    assert (kept.epochs, kept.batch_size) == (Recipe.epochs, 32)
+    most = min(32, documents // 2)
+    assert (kept.epochs, kept.batch_size) == (Recipe.epochs, most)
     kept = fitted_to_size(Recipe(), "mine.csv", {"batch_size"}, *size)
     assert kept.batch_size == 32
 

@@ -135,12 +135,12 @@ def _read_table_folder(path, train_file, text_column, label_columns):
     unlabelled_file = find_table(path, "unlabelled") or find_table(
         path, "unlabeled"
     )
-    for table, names in (
-        (test_file, ("test",)),
-        (unlabelled_file, UNLABELLED_FOLDERS),
+    for table, table_name, names in (
+        (test_file, "test", ("test",)),
+        (unlabelled_file, "unlabelled", UNLABELLED_FOLDERS),
     ):
         if table is None:
-            _refuse_folders(path, names, train_file)
+            _refuse_folders(path, names, train_file, table_name)
     _tell_of_others(path, {train_file, test_file, unlabelled_file})
     return label_columns.dataset(
         path.name,
@@ -157,14 +157,14 @@ def _read_table_folder(path, train_file, text_column, label_columns):
     )
 
 
-def _refuse_folders(path, names, train_file):
+def _refuse_folders(path, names, train_file, table_name):
     """Raises `DataError` if texts lie where they would not be read."""
     for folder in (path / name for name in names):
         if folder.is_dir():
             raise DataError(
                 f"`{folder}` is a folder beside the table `{train_file.name}`, "
                 "and would not be read. Expected a table, "
-                f"`{folder.name}{data_suffix(train_file)}`. Make one of its "
+                f"`{table_name}{data_suffix(train_file)}`. Make one of its "
                 "texts, or move the folder elsewhere."
             )
 
