@@ -402,3 +402,29 @@ def test_a_killed_sweep_goes_on_without_losing_or_repeating_a_trial(
     assert figures["trials"] == 4
     _check_same_results(run, expected)
     assert (run / "cells.jsonl").read_text().startswith(before)
+
+
+def test_a_size_that_one_seed_cannot_draw_is_told_before_training(tmp_path):
+    """With several labels a text, whether there are two of each is luck."""
+    from ulmfit_tf.data import DataError
+
+    rng = np.random.default_rng(0)
+    labels = rng.random((400, 12)) < 0.15
+    labels[~labels.any(axis=1), 0] = True
+    rows = (
+        f"text {i},{'|'.join(f'l{j}' for j in np.flatnonzero(each))}"
+        for i, each in enumerate(labels)
+    )
+    path = tmp_path / "many.csv"
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+    command = ["--dataset", str(path), "--multi-label", "--methods", "linear"]
+    refused = []
+    for seeds in ("1", "3"):
+        output = tmp_path / seeds
+        flags = ["--sizes", "11,100", "--seeds", seeds, "--output", str(output)]
+        try:
+            learning_curve.main([*command, *flags])
+        except DataError as error:
+            assert "11 labels of" in str(error) and not output.exists()
+            refused.append(seeds)
+    assert refused == ["3"]
