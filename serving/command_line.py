@@ -13,21 +13,14 @@ class UserError(ValueError):
     """A mistake of the user's, told in one message without a traceback."""
 
 
-_NOTHING = (None, "", argparse.SUPPRESS)
-
-
-class HelpFormatter(argparse.HelpFormatter):
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Ends a flag's help with its default, unless there is none to tell."""
 
     def _get_help_string(self, action):
-        text, default = action.help or "", action.default
-        is_told = "default" in text or not action.option_strings
-        if is_told or default is False or default in _NOTHING:
-            return text
-        if isinstance(default, list):
-            default = " ".join(map(str, default))
-        shown = str(default).replace("%", "%%")
-        return f"{text} (default: {shown})"
+        nothing = action.default is False or action.default in (None, "")
+        if nothing or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def check_backend():

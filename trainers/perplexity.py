@@ -31,7 +31,7 @@ def parse_arguments(argv):
         nargs="+",
         default=["compact"],
         metavar="NAME_OR_DIR",
-        help="language model",
+        help="language model, by default compact",
     )
     add(
         "--corpus",

@@ -39,7 +39,8 @@ def add_task_flags(parser):
         nargs="+",
         default=["compact"],
         metavar="NAME_OR_DIR",
-        help="language model to start from, or none; compact is English",
+        help="language model to start from, or none; by default compact, "
+        "which is English",
     )
     add(
         "--preset",

@@ -17,7 +17,6 @@ def told(**flag):
         (50, "so", "FLAG so (default: 50)"),
         # What is no more than false is told.
         (0, "so", "FLAG so (default: 0)"),
-        (["a", "b"], "so", "FLAG so (default: a b)"),
         ("50%", "so", "FLAG so (default: 50%)"),
         (None, "so", "FLAG so"),
         ("", "so", "FLAG so"),

@@ -370,13 +370,9 @@ def _whole_numbers(labels):
 
 def _notes_of_merged(name, labels, merged):
     """Says which labels became one, as they are the same number."""
-    together: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        together.setdefault(merged.get(label, label), []).append(label)
-    groups = [each for each in together.values() if len(each) > 1]
-    if not groups:
+    named = _named_alike(sorted(labels), lambda label: merged.get(label, label))
+    if not named:
         return ()
-    named = "; ".join(" and ".join(map(repr, each)) for each in groups[:5])
     return (
         f"Labels of `{name}` are the same number and were taken for one class: "
         f"{named}. If they are several, write them as words.",
@@ -393,18 +389,26 @@ def _renamed(labels_of_texts, names):
 
 def _notes_of_alike(name, classes):
     """Says which classes look alike: capitals, blanks, ways of encoding."""
-    alike: dict[str, list[str]] = {}
-    for label in classes:
-        folded = unicodedata.normalize("NFKC", label).casefold()
-        alike.setdefault(" ".join(folded.split()), []).append(label)
-    groups = [labels for labels in alike.values() if len(labels) > 1]
-    if not groups:
+
+    def folded(label):
+        return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+    named = _named_alike(classes, folded)
+    if not named:
         return ()
-    named = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:5])
     return (
         f"Classes of `{name}` look alike: {named}. "
         "If they are one, write them alike.",
     )
+
+
+def _named_alike(labels, key):
+    """Names the labels that share a key with others, `""` if none do."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(key(label), []).append(label)
+    several = [group for group in groups.values() if len(group) > 1]
+    return "; ".join(" and ".join(map(repr, group)) for group in several[:5])
 
 
 def _notes_of_none(classes):

@@ -161,21 +161,21 @@ def limit_labels(
             f"keep {num_labels} labels. Ask for fewer."
         )
     least = np.minimum(_label_counts(dataset), 2)
+    kept = np.zeros(0, "int64")
     if dataset.task_type is TaskType.MULTI_LABEL:
+        # A text may be one of several labels' examples: how few texts are
+        # enough, the draw shows.
         kept = stratified_subset(
             dataset.train_labels, max(num_labels, 0), at_least=2, seed=seed
         )
-        short = (_label_counts(dataset, kept) < least).any()
-    else:
-        short = num_labels < least.sum()
-    if short:
+    elif num_labels >= least.sum():
+        kept = _of_each_class(dataset.train_labels, num_labels, seed)
+    if (_label_counts(dataset, kept) < least).any():
         raise DataError(
             f"{num_labels} labels of `{dataset.name}` are too few for two of "
             "each class, one to train and one to validate on. Ask for more: "
             f"{min(least.sum(), available)} are enough."
         )
-    if dataset.task_type is not TaskType.MULTI_LABEL:
-        kept = _of_each_class(dataset.train_labels, num_labels, seed)
     rest = np.setdiff1d(np.arange(available), kept)
     return dataclasses.replace(
         _keep(dataset, kept),
