@@ -10,7 +10,7 @@ import numpy as np
 
 from trainers.finite_loss import FiniteLoss
 from trainers.optimizers import group_optimizers, schedule
-from trainers.progress import Progress
+from trainers.progress import Progress, write_records
 from trainers.stream_windows import StreamWindows
 from ulmfit_tf import models, training
 from ulmfit_tf.data.lm_stream import LanguageModelStream, rows_for
@@ -124,9 +124,14 @@ def train_language_model(
     callbacks.append(progress)
     if _on_tensorflow():
         logs = directory / "logs"
+        if state.records and not logs.exists():
+            # Another backend has trained them.
+            write_records(logs, state.records)
         # Prepared runs have ids alone.
         if best is not None and callable(tokenizer):
-            samples = _samples(logs, tokenizer, state, averaging, options)
+            samples = _samples(
+                logs, tokenizer, validation_corpus, state, averaging, options
+            )
             callbacks.insert(-1, samples)
         callbacks += _tensorboard(logs, optimizers, state, tokens)
     remedy = (
@@ -273,12 +278,14 @@ def _batches(stream):
     return functools.partial(StreamWindows, stream)
 
 
-def _samples(logs, tokenizer, state, averaging, options):
+def _samples(logs, tokenizer, held_out, state, averaging, options):
     """Returns the callback that writes texts; it needs TensorFlow."""
-    from trainers.samples import SampleTexts
+    from trainers.samples import SampleTexts, held_out_prompt
 
+    backward = options.backward
+    prompt = held_out_prompt(held_out, tokenizer, backward)
     return SampleTexts(
-        tokenizer, options.backward, state, logs / "train", averaging
+        tokenizer, prompt, backward, state, logs / "train", averaging
     )
 
 

@@ -175,6 +175,30 @@ class TensorBoard(keras.callbacks.TensorBoard):
         return logs
 
 
+def write_records(directory, records):
+    """Writes epochs' figures to TensorBoard, as Keras' callback names them.
+
+    Args:
+        directory: Folder of TensorBoard logs.
+        records: List of dicts, of each epoch its number (`epoch`), and its
+            logs.
+    """
+    import tensorflow as tf
+
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        writer = tf.summary.create_file_writer(str(directory / folder))
+        with writer.as_default():
+            for record in records:
+                for name in ("loss", "perplexity"):
+                    if f"{prefix}{name}" in record:
+                        tf.summary.scalar(
+                            f"epoch_{name}",
+                            record[f"{prefix}{name}"],
+                            step=int(record["epoch"]),
+                        )
+        writer.close()
+
+
 class GroupRates(keras.callbacks.Callback):
     """Records the learning rate of every layer group, 0 where it is frozen.
 

@@ -23,9 +23,17 @@ from trainers.language_model_arguments import recipe_of
 from trainers.locks import run_locked
 from trainers.run_clock import RunClock
 from ulmfit_tf.data.token_cache import TokenizedCorpus
-from ulmfit_tf.whole_files import DAMAGE, DamagedFile, write_arrays
+from ulmfit_tf.whole_files import (
+    DAMAGE,
+    DamagedFile,
+    write_arrays,
+    written_whole,
+)
 
 _FILE = "ids.npz"
+_PARTS = ("train", "validation")
+# Ids written at once, so that memory does not grow with the text.
+_BLOCK = 2**22
 
 
 def main(argv):
@@ -77,21 +85,43 @@ def write_prepared(directory, architecture, corpus):
         architecture: `models.Architecture`.
         corpus: `CorpusText`.
     """
+    vocabulary_size = len(corpus.tokenizer.vocabulary)
+    # Ids of two bytes take half the time to copy.
+    few = vocabulary_size <= np.iinfo("uint16").max
     arrays = {
-        "vocabulary_size": len(corpus.tokenizer.vocabulary),
+        "vocabulary_size": vocabulary_size,
         **{
             f"architecture/{name}": value
             for name, value in dataclasses.asdict(architecture).items()
         },
         **{f"weights/{k}": v for k, v in (corpus.weights or {}).items()},
     }
-    # Ids of two bytes take half the time to copy.
-    few = arrays["vocabulary_size"] <= np.iinfo("uint16").max
-    for name in ("train", "validation"):
+    for name in _PARTS:
         part = getattr(corpus, name)
-        ids = part.token_ids.astype("uint16" if few else "int32")
-        arrays |= {f"{name}/token_ids": ids, f"{name}/offsets": part.offsets}
+        arrays[f"{name}/offsets"] = part.offsets
+        _write_ids(
+            _ids_file(directory, name),
+            part.token_ids,
+            "uint16" if few else "int32",
+        )
+    # The last, as it tells that the run is prepared.
     write_arrays(directory / _FILE, arrays)
+
+
+def _ids_file(directory, name):
+    return directory / f"{name}_ids.npy"
+
+
+def _write_ids(path, token_ids, dtype):
+    """Writes ids, of which the text may have more than memory holds."""
+    with written_whole(path) as beside:
+        ids = np.lib.format.open_memmap(
+            beside, mode="w+", dtype=dtype, shape=token_ids.shape
+        )
+        for first in range(0, len(ids), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            ids[block] = token_ids[block]
+        ids.flush()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,11 +144,8 @@ def _train(settings, directory):
         raise DamagedFile(directory / _FILE, error) from error
     architecture = models.Architecture(**_under("architecture", arrays, int))
     train, validation = (
-        TokenizedCorpus(
-            arrays[f"{name}/token_ids"].astype("int32"),
-            arrays[f"{name}/offsets"],
-        )
-        for name in ("train", "validation")
+        _read_part(_ids_file(directory, name), arrays[f"{name}/offsets"])
+        for name in _PARTS
     )
     _, records = train_language_model(
         architecture,
@@ -131,6 +158,20 @@ def _train(settings, directory):
         RunOptions.of_run(settings, directory),
     )
     return records
+
+
+def _read_part(path, offsets):
+    """Returns a `TokenizedCorpus` whose ids stay on disk."""
+    try:
+        # An array of the base class: the other's slices take longer.
+        token_ids = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        if token_ids.shape != (offsets[-1],):
+            raise ValueError(
+                f"{token_ids.shape} ids, where {offsets[-1]} are expected"
+            )
+    except DAMAGE as error:
+        raise DamagedFile(path, error) from error
+    return TokenizedCorpus(token_ids, offsets)
 
 
 def _under(prefix, arrays, kind=lambda value: value):

@@ -130,6 +130,20 @@ def test_a_resumed_stream_equals_the_uninterrupted_one(corpus):
         np.testing.assert_array_equal(targets, whole[first][1])
 
 
+def test_ids_of_two_bytes_give_the_same_windows(corpus):
+    few = TokenizedCorpus(corpus.token_ids.astype("uint16"), corpus.offsets)
+    for (inputs, targets), (same_inputs, same_targets) in zip(
+        epoch_of(LanguageModelStream(few, BATCH, seed=3), 1),
+        epoch_of(LanguageModelStream(corpus, BATCH, seed=3), 1),
+        strict=True,
+    ):
+        assert inputs["token_ids"].dtype == targets.dtype == np.int32
+        np.testing.assert_array_equal(
+            inputs["token_ids"], same_inputs["token_ids"]
+        )
+        np.testing.assert_array_equal(targets, same_targets)
+
+
 def test_the_dataset_holds_the_windows(corpus):
     stream = LanguageModelStream(corpus, BATCH, seed=3)
     first = stream.steps_per_epoch - 2

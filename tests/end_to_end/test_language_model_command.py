@@ -11,6 +11,7 @@ import tensorflow as tf
 from trainers import command_line, language_model
 from trainers.command_line import UserError
 from trainers.locks import run_locked
+from ulmfit_tf import text
 from ulmfit_tf.pretrained.curve import read_curve
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -44,19 +45,31 @@ def trained(language_model_command, shrunk, tmp_path_factory):
     )
 
 
-def test_a_model_has_the_sizes_that_were_asked_for(
-    language_model_command, corpus, tmp_path
+@pytest.mark.parametrize(
+    ("tokenizer", "kind"),
+    [
+        ("word", text.WordTokenizer),
+        ("sentencepiece", text.SentencePieceTokenizer),
+    ],
+)
+def test_a_model_has_the_sizes_and_tokens_that_were_asked_for(
+    language_model_command, corpus, tmp_path, tokenizer, kind
 ):
     from ulmfit_tf.pretrained import load_pretrained
 
     output = tmp_path / "run"
     language_model_command.figures(
         *("--corpus", str(corpus), "--sizes", "12,20,2", "--max-steps", "1"),
-        *("--validation-fraction", "0.1"),
-        *("--batch-size", "4", "--output", str(output)),
+        *("--validation-fraction", "0.1", "--tokenizer", tokenizer),
+        *("--vocabulary-size", "400", "--batch-size", "4"),
+        *("--output", str(output)),
     )
-    architecture = load_pretrained([str(output)], "forward").architecture
-    assert dataclasses.astuple(architecture) == (12, 20, 2)
+    model = load_pretrained([str(output)], "forward")
+    assert dataclasses.astuple(model.architecture) == (12, 20, 2)
+    assert isinstance(model.tokenizer, kind)
+    words = len(model.tokenizer.vocabulary)
+    assert 300 < words <= 400
+    assert model.weights["embedding"].shape == (words, 12)
     card = (output / "forward" / "model_card.md").read_text()
     assert "embedding 12, 2 LSTM\nlayers (hidden 20)" in card
 

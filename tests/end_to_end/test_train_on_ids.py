@@ -10,8 +10,14 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from trainers import hardware, language_model, train_on_ids
+from trainers import (
+    hardware,
+    language_model,
+    language_model_stage,
+    train_on_ids,
+)
 from trainers.command_line import UserError
 from ulmfit_tf.whole_files import DamagedFile
 
@@ -146,6 +152,24 @@ def _assert_close(results, expected):
         )
 
 
+def _assert_shown_in_tensorboard(run):
+    """Compares the events with the records, epoch by epoch."""
+    records, _ = _results(run)
+    for folder, prefix in (("train", ""), ("validation", "val_")):
+        (path,) = (run / "training" / "logs" / folder).iterdir()
+        shown = {
+            (value.tag, event.step): float(tf.make_ndarray(value.tensor))
+            for event in tf.compat.v1.train.summary_iterator(str(path))
+            for value in event.summary.value
+        }
+        assert len(shown) == 2 * len(records)
+        for record in records:
+            for name in ("loss", "perplexity"):
+                assert shown[f"epoch_{name}", record["epoch"]] == pytest.approx(
+                    record[f"{prefix}{name}"], rel=1e-5
+                )
+
+
 def _results(run):
     records = json.loads((run / "metrics.json").read_text())["records"]
     with np.load(run / "forward" / "weights.npz") as file:
@@ -175,6 +199,7 @@ def test_jax_trains_it_without_tensorflow(prepared, direct):
     finished = language_model.main(["--resume", str(prepared)])
     assert finished["validation_perplexity"] == figures["validation_perplexity"]
     _assert_close(_results(prepared), direct)
+    _assert_shown_in_tensorboard(prepared)
 
 
 def test_jax_averages_the_same_weights(averaged_on_jax, direct, start, folder):
@@ -252,6 +277,32 @@ def test_another_folder_is_no_prepared_run(tmp_path):
         train_on_ids.main([str(tmp_path)])
     with pytest.raises(UserError, match="no prepared run"):
         train_on_ids.main(["x" * 300])
+
+
+def test_ids_stay_on_disk(prepared, monkeypatch):
+    ids = np.load(prepared / "train_ids.npy", mmap_mode="r")
+    assert ids.dtype == np.uint16
+    seen = []
+
+    def train(architecture, tokenizer, weights, train, *arguments):
+        seen.append(train)
+        return {}, [{"val_perplexity": 2.0}]
+
+    monkeypatch.setattr(language_model_stage, "train_language_model", train)
+    train_on_ids.main([str(prepared)])
+    (corpus,) = seen
+    assert isinstance(corpus.token_ids.base, np.memmap)
+    np.testing.assert_array_equal(corpus.token_ids, ids)
+
+
+def test_ids_that_were_cut_short_are_named(prepared):
+    path = prepared / "train_ids.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DamagedFile, match=r"train_ids\.npy. cannot be read"):
+        train_on_ids.main([str(prepared)])
+    np.save(path, np.zeros(5, "uint16"))
+    with pytest.raises(DamagedFile, match=r"\(5,\) ids, where \d+ are"):
+        train_on_ids.main([str(prepared)])
 
 
 def test_settings_that_were_cut_short_are_named(tmp_path):

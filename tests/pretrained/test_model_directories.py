@@ -164,6 +164,12 @@ def test_a_shipped_model_by_its_name():
         PretrainedLanguageModel.from_preset("compacted")
 
 
+def test_the_shipped_models_are_small():
+    shipped = pathlib.Path(curve.__file__).parent / "shipped"
+    sizes = [path.stat().st_size for path in shipped.rglob("*")]
+    assert 20e6 < sum(sizes) < 48e6
+
+
 def test_half_precision_halves_the_file(language_model, tmp_path):
     sizes = {}
     for dtype in ("float32", "float16"):
@@ -421,6 +427,20 @@ def test_every_file_of_the_tokenizer_is_checked(copy):
             TrainedClassifier.from_preset(copy)
         (copy / name).write_bytes(content)
     TrainedClassifier.from_preset(copy)
+
+
+def test_a_language_model_is_checked_as_well(language_model, tmp_path):
+    directory = tmp_path / "model"
+    language_model.save_to_preset(directory)
+    for name in ("weights.npz", "vocabulary.txt", "tokenizer.json"):
+        content = (directory / name).read_bytes()
+        (directory / name).write_bytes(content[:-1])
+        with pytest.raises(ValueError, match=f"{name}` is missing or damag"):
+            load_pretrained(directory)
+        (directory / name).write_bytes(content)
+    edit(directory, version=99)
+    with pytest.raises(ValueError, match="version 99.*Update ulmfit_tf"):
+        load_pretrained(directory)
 
 
 def test_newer_formats_are_refused(copy):

@@ -2,6 +2,7 @@
 
 import collections
 
+import numpy as np
 import pytest
 
 from ulmfit_tf.text import (
@@ -39,6 +40,22 @@ def test_vocabulary_of_a_corpus():
     vocabulary = Vocabulary.build(count_tokens(split_words, TEXTS))
     assert vocabulary.tokens[9:11] == ("the", "cat")
     assert len(vocabulary) % 8 == 0
+
+
+def test_of_too_many_tokens_the_rarest_are_forgotten():
+    rng = np.random.default_rng(0)
+    # Each text has a word of its own beside those that return.
+    texts = [
+        f"once{number} "
+        + " ".join(f"word{n}" for n in rng.integers(20, size=9))
+        for number in range(300)
+    ]
+    exact = count_tokens(split_words, texts, batch_size=10)
+    counts = count_tokens(split_words, texts, batch_size=10, most_tokens=60)
+    assert len(exact) > 300 and len(counts) <= 60
+    for number in range(20):
+        assert counts[f"word{number}"] == exact[f"word{number}"]
+    assert counts.items() <= exact.items()
 
 
 def test_no_text_no_tokens():

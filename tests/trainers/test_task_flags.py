@@ -1,10 +1,11 @@
-"""Where the files of a run are looked for."""
+"""What a run starts from, and where its files are looked for."""
 
+import argparse
 import os
 
 import pytest
 
-from trainers.task_flags import with_paths_from_start
+from trainers.task_flags import add_task_flags, with_paths_from_start
 
 _SETTINGS = {
     "dataset": "small.csv",
@@ -67,3 +68,9 @@ def test_where_a_run_was_started_paths_stay_as_typed(start, folder):
     if folder:
         settings["working_folder"] = os.getcwd()
     assert with_paths_from_start(settings) == settings
+
+
+def test_the_shipped_model_is_the_default():
+    parser = argparse.ArgumentParser()
+    add_task_flags(parser)
+    assert parser.parse_args([]).pretrained == ["compact"]

@@ -168,7 +168,9 @@ class LanguageModelStream:
                             lengths[step] + 1,
                         )
                         for row in range(self.batch_size)
-                    ]
+                    ],
+                    # Ids on disk may have two bytes.
+                    dtype="int32",
                 )
                 inputs = {
                     "token_ids": block[:, :-1],

@@ -26,7 +26,8 @@ class TokenizedCorpus:
     """Documents as one flat array of token ids and their boundaries.
 
     Attributes:
-        token_ids: Int array `(tokens,)`; may be memory-mapped.
+        token_ids: Int array `(tokens,)`; may be memory-mapped, and of any
+            width.
         offsets: Int64 array `(documents + 1,)`; document `i` is
             `token_ids[offsets[i]:offsets[i + 1]]`.
     """
