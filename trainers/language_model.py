@@ -45,10 +45,12 @@ def main(argv):
     else:
         recipe = recipe_of(given)
         command_line.check_output(arguments.output)
-        start = _check_settings(arguments)
-        if start and "dropout_multiplier" not in given:
+        architecture = _check_settings(arguments)
+        if "dropout_multiplier" not in given:
             recipe = dataclasses.replace(
-                recipe, dropout_multiplier=dropout_for(start.architecture)
+                recipe,
+                dropout_multiplier=recipe.dropout_multiplier
+                * dropout_for(architecture),
             )
         settings = {**given, **dataclasses.asdict(recipe)}
         settings |= {**_absolute_paths(arguments), "arguments": argv}
@@ -235,7 +237,7 @@ def _check_settings(settings):
     """Raises `UserError` or `DataError` before a run folder is made.
 
     Returns:
-        The `PretrainedLanguageModel` to start from, or `None`.
+        The `Architecture` of the model.
     """
     command_line.check_seed(settings.seed)
     if not 0 < settings.validation_fraction <= 0.5:
@@ -257,8 +259,9 @@ def _check_settings(settings):
             "the run's own files would be read as its text. Choose a folder "
             "outside of it."
         )
-    _new_architecture(settings)
-    return _load_pretrained(settings)
+    architecture = _new_architecture(settings)
+    start = _load_pretrained(settings)
+    return start.architecture if start else architecture
 
 
 def _new_architecture(settings):

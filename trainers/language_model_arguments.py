@@ -148,9 +148,10 @@ def _add_recipe(group):
         if fine_tuning != default:
             defaults[field.name] += f", {fine_tuning} with --pretrained"
     # It follows the model, which is not read for `--help`.
+    own, tuned = (r.dropout_multiplier for r in (PRETRAINING, FINE_TUNING))
     defaults["dropout_multiplier"] = (
-        f"{PRETRAINING.dropout_multiplier}, with --pretrained at most "
-        f"{FINE_TUNING.dropout_multiplier} and {_COMPACT_DROPOUT} for compact"
+        f"at most {own} and {own * _COMPACT_DROPOUT} for compact, at most "
+        f"{tuned} and {tuned * _COMPACT_DROPOUT} with --pretrained"
     )
     add_field_flags(group, LanguageModelRecipe, CHOICES, defaults)
 

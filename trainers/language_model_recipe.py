@@ -39,8 +39,8 @@ class LanguageModelRecipe:
         averaging_decay: Of exponential averaging.
         weight_decay: Decoupled.
         global_clipnorm: Norm that all gradients together may have.
-        dropout_multiplier: Times the rates of the authors' scripts; with a
-            pretrained model in proportion to its size.
+        dropout_multiplier: Times the rates of the authors' scripts; by default
+            in proportion to the size of the model (`dropout_for`).
         activation_l2: Weight of AR.
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for
@@ -130,10 +130,10 @@ _RANGES = {
 
 
 def dropout_for(architecture):
-    """Returns what multiplies the scripts' dropouts for a pretrained model.
+    """Returns what multiplies the dropouts for a model of other sizes.
 
-    These are for the paper's sizes. A smaller model, which underfits both
-    stages with them, gets them in proportion to the weights of its LSTMs
+    The scripts' are for the paper's sizes. A smaller model, which underfits
+    with them, gets them in proportion to the weights of its LSTMs
     (`docs/results/README.md`); a larger one gets no more.
 
     Args:
@@ -147,12 +147,14 @@ def dropout_for(architecture):
 
 
 FINE_TUNING = LanguageModelRecipe()
-# From scratch there is nothing to preserve in the lower layers, and a large
-# corpus needs half the dropout. fastai v2 asks for three occurrences.
+# From scratch there is nothing to preserve in the lower layers, a higher rate
+# learns more, and a large corpus needs half the dropout
+# (`docs/results/README.md`). fastai v2 asks for three occurrences.
 PRETRAINING = LanguageModelRecipe(
     vocabulary_size=20000,
     min_frequency=3,
     epochs=1,
+    learning_rate=0.01,
     decay_factor=1.0,
     dropout_multiplier=0.5,
 )

@@ -241,15 +241,26 @@ def test_a_prepared_run_can_be_trained_where_it_is(prepared, direct):
     assert _results(prepared)[0] == direct[0]
 
 
-def test_fine_tuning_drops_in_proportion_to_the_size(start, tmp_path):
+@pytest.mark.parametrize(
+    ("is_new", "flags", "expected"),
+    # The share of the scripts' model that `tiny` is, and half of it.
+    [
+        (False, (), 0.00054),
+        (True, (), 0.00027),
+        (True, ("--dropout-multiplier", "0.3"), 0.3),
+    ],
+)
+def test_dropouts_are_in_proportion_to_the_size(
+    start, tmp_path, is_new, flags, expected
+):
     run = tmp_path / "run"
+    origin = ("--preset", "tiny") if is_new else ("--pretrained", str(start))
     language_model.main(
-        ["--corpus", "texts.txt", "--pretrained", str(start), "--prepare"]
+        ["--corpus", "texts.txt", *origin, *flags, "--prepare"]
         + ["--validation-fraction", "0.2", "--output", str(run)]
     )
     config = json.loads((run / "config.json").read_text())
-    # The share of the scripts' model that `tiny` is.
-    assert config["dropout_multiplier"] == 0.00054
+    assert config["dropout_multiplier"] == expected
 
 
 def test_preparing_leaves_the_number_format_to_the_training(

@@ -65,14 +65,14 @@ def test_a_small_model_drops_little_but_some():
     assert dropout_for(paper) == dropout_for(larger) == 1.0
 
 
-def test_help_tells_the_dropout_of_a_pretrained_model(capsys):
+def test_help_tells_the_dropout_of_the_shipped_model(capsys):
     with pytest.raises(SystemExit, match="0"):
         parse_arguments(["--help"])
     told = " ".join(capsys.readouterr().out.split())
     compact = dropout_for(ARCHITECTURES["compact"])
     assert (
-        f"(default: 0.5, with --pretrained at most 1.0 and {compact} for "
-        "compact)"
+        f"(default: at most 0.5 and {compact / 2} for compact, at most 1.0 "
+        f"and {compact} with --pretrained)"
     ) in told
 
 
