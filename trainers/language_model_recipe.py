@@ -148,13 +148,13 @@ def dropout_for(architecture):
 
 FINE_TUNING = LanguageModelRecipe()
 # From scratch there is nothing to preserve in the lower layers, a higher rate
-# learns more, and a large corpus needs half the dropout
-# (`docs/results/README.md`). fastai v2 asks for three occurrences.
+# learns more, up to one that large models bear, and a large corpus needs half
+# the dropout (`docs/results/README.md`). fastai v2 asks for three occurrences.
 PRETRAINING = LanguageModelRecipe(
     vocabulary_size=20000,
     min_frequency=3,
     epochs=1,
-    learning_rate=0.01,
+    learning_rate=0.005,
     decay_factor=1.0,
     dropout_multiplier=0.5,
 )
