@@ -40,7 +40,7 @@ class LanguageModelRecipe:
         weight_decay: Decoupled.
         global_clipnorm: Norm that all gradients together may have.
         dropout_multiplier: Times the rates of the authors' scripts; by default
-            in proportion to the size of the model (`dropout_for`).
+            in proportion to the size of the model.
         activation_l2: Weight of AR.
         temporal_l2: Weight of TAR.
         sample_size: Words of the sampled softmax; 0 for the full one; -1 for
