@@ -65,7 +65,7 @@ def main(argv):
     task, recipe = experiment.task(0)
     experiment.open(data=task.fingerprint, recipe=dataclasses.asdict(recipe))
 
-    from trainers.experiments.sharing import shared_out
+    from trainers.experiments.sharing import share_out
 
     # Seed after seed: a first table of all rows is there soon.
     jobs = {
@@ -73,13 +73,12 @@ def main(argv):
         for seed in experiment.seeds
         for row in ablation.wanted
     }
-    shared = shared_out(experiment.directory / "locks", jobs)
-    for number, (row, seed) in enumerate(shared, start=1):
-        _log.info(
-            "cell %d of %d: row %s, seed %d", number, len(jobs), row.name, seed
-        )
-        ablation.measure(row, seed)
+
+    def work(job):
+        ablation.measure(*job)
         ablation.write()
+
+    share_out(experiment.directory / "locks", jobs, work)
     figures = ablation.write()
     figures["seconds"] = ablation.cells.seconds()
     command_line.write_json(experiment.directory / "metrics.json", figures)
@@ -114,7 +113,7 @@ class _Ablation:
         )
         self._reasons = {}
         # They know what was trained before, by its content.
-        self.cells = Cells(experiment.directory)
+        self.cells = Cells(experiment.directory, patience=0.0)
         self._errors, self._cells_of = {}, {}
         self.wanted = [row for row in asked if not self.reason(row)]
         if not self.wanted:

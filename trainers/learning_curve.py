@@ -70,7 +70,7 @@ def main(argv):
     experiment = Experiment(_NAME, arguments, argv, _EXTENDABLE)
     curve = _LearningCurve(experiment)
     experiment.open(data=curve.data.fingerprint, recipe=curve.recipe_facts)
-    from trainers.experiments.sharing import shared_out
+    from trainers.experiments.sharing import share_out
 
     jobs = {
         f"{method}-{size}-{seed}": (method, size, seed)
@@ -79,14 +79,12 @@ def main(argv):
         for method in curve.methods
         if size in curve.sizes_of(method)
     }
-    shared = shared_out(experiment.directory / "locks", jobs)
-    for number, (method, size, seed) in enumerate(shared, start=1):
-        _log.info(
-            "cell %d of %d: %s, %d labels, seed %d",
-            *(number, len(jobs), method, size, seed),
-        )
-        curve.measure(method, size, seed)
+
+    def work(job):
+        curve.measure(*job)
         curve.write()
+
+    share_out(experiment.directory / "locks", jobs, work)
     figures = curve.write()
     figures["seconds"] = curve.cells.seconds()
     command_line.write_json(experiment.directory / "metrics.json", figures)
@@ -148,14 +146,13 @@ class _LearningCurve:
                 with experiment.named_mistakes(method == _FROM_SCRATCH):
                     cell = self._cell(method, self.sizes_of(method)[0], 0)
                 self._notes_of_unknown.add(self._note_of_unknown(cell.task))
-        self.cells = Cells(experiment.directory)
+        self.cells = Cells(experiment.directory, patience=0.0)
         self.results = Ledger(experiment.directory / "linear.jsonl")
 
     @property
     def scratch_sizes(self):
         """Sizes from scratch, with what other processes were asked for."""
         settings = self.experiment.settings
-        # Runs of earlier releases lack it.
         others = settings.get("scratch_sizes") or settings["sizes"]
         return _sizes("--scratch-sizes", others)
 

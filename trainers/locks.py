@@ -14,6 +14,20 @@ _POLL_SECONDS = 0.1
 _TELL_SECONDS = 60.0
 
 
+class Held(TimeoutError):
+    """Another process holds a lock.
+
+    Attributes:
+        path: `pathlib.Path` of the lock's file.
+    """
+
+    def __init__(self, path, seconds):
+        super().__init__(
+            f"Another process has held `{path}` for {seconds:.0f} seconds."
+        )
+        self.path = path
+
+
 @contextlib.contextmanager
 def locked(path, patience=float("inf")):
     """Holds a lock between processes; it ends with the process at the latest.
@@ -23,7 +37,7 @@ def locked(path, patience=float("inf")):
         patience: Float, seconds to wait for it.
 
     Raises:
-        TimeoutError: If another process holds it for longer.
+        Held: If another process holds it for longer.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,10 +46,7 @@ def locked(path, patience=float("inf")):
         while not _taken(file):
             waited = time.monotonic() - began
             if waited >= patience:
-                raise TimeoutError(
-                    f"Another process has held `{path}` for {waited:.0f} "
-                    "seconds."
-                )
+                raise Held(path, waited)
             if waited > _TELL_SECONDS and not told:
                 _log.info("waiting for the process that holds %s", path)
                 told = True
@@ -56,7 +67,7 @@ def run_locked(directory):
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(locked(directory / ".lock", 0.0))
-        except TimeoutError as error:
+        except Held as error:
             raise UserError(
                 f"`--resume {directory}`: another process is at work on this "
                 "run. Wait for it, or stop it first."

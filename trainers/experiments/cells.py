@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import logging
+import math
 import pathlib
 
 import keras
@@ -102,10 +103,13 @@ class Cells:
 
     Args:
         directory: Path of the experiment's run folder.
+        patience: Float, seconds to wait for another process that trains the
+            same cell or the same stage two.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, patience=math.inf):
         self.directory = pathlib.Path(directory)
+        self.patience = patience
         self.ledger = Ledger(self.directory / "cells.jsonl")
 
     def measure(self, cell, model=None):
@@ -119,8 +123,11 @@ class Cells:
             Dict with `validation_error` in per cent, or `None` where training
             diverged, `seconds` of stage three, `language_model_seconds` of
             stage two, which other cells may share, and what the cell was.
+
+        Raises:
+            Held: If another process is at it for longer than `patience`.
         """
-        with locked(self.directory / "locks" / cell.key):
+        with self._locked(cell.key):
             record = self.ledger.find(cell.key)
             if record is None:
                 record = self._train(cell, model)
@@ -135,9 +142,8 @@ class Cells:
     def seconds(self):
         """Returns the seconds of all training so far, of all processes."""
         records = self.ledger.records().values()
-        # Ledgers of earlier releases lack those of stage two.
         language_models = {
-            record["language_model"]: record.get("language_model_seconds", 0.0)
+            record["language_model"]: record["language_model_seconds"]
             for record in records
         }
         stages = [record["seconds"] for record in records]
@@ -146,6 +152,9 @@ class Cells:
     def probabilities(self, record):
         """Returns the validation split's, float32 `(texts, classes)`."""
         return np.load(self._probabilities(record["key"]))
+
+    def _locked(self, key):
+        return locked(self.directory / "locks" / key, self.patience)
 
     def _stage(self, key):
         """Folder of a stage's training state and TensorBoard logs."""
@@ -212,7 +221,7 @@ class Cells:
             return starting_weights(cell.task, cell.options.direction)
         path = self.directory / "language_models" / f"{key}.npz"
         diverged = path.with_suffix(".diverged")
-        with locked(self.directory / "locks" / key):
+        with self._locked(key):
             if path.exists():
                 _log.info("stage two: done before")
             elif diverged.exists():

@@ -7,6 +7,7 @@ import pytest
 from trainers import task_flags
 from trainers.experiments import cells as cells_module
 from trainers.experiments.cells import Cell, Cells
+from trainers.locks import Held, locked
 from trainers.preparation import prepare_task
 from trainers.recipes import recipe_for
 from trainers.run_options import RunOptions
@@ -82,7 +83,12 @@ def test_cells_are_trained_once_and_share_stage_two(
     wrong = probabilities.argmax(axis=1) != cell.task.validation_labels
     assert record["validation_error"] == pytest.approx(100 * np.mean(wrong))
     assert Cells(tmp_path).measure(cell) == record
-    cells.measure(_changed(cell, learning_rate=0.02))
+    other = _changed(cell, learning_rate=0.02)
+    for key in (other.key, other.language_model_key):
+        with locked(tmp_path / "locks" / key), pytest.raises(Held):
+            Cells(tmp_path, patience=0.0).measure(other)
+    assert len(trained) == 2
+    cells.measure(other)
     assert trained[2:] == ["fine_tune_classifier"]
     assert not list((tmp_path / "stages").rglob("*.npz*"))
 

@@ -1,34 +1,69 @@
+import contextlib
 import multiprocessing
 import os
+import threading
 import time
 
-from trainers.experiments.sharing import shared_out
+from trainers.experiments.sharing import share_out
 from trainers.locks import locked
 
 
+def _done(folder, jobs):
+    done = []
+    share_out(folder, jobs, done.append)
+    return done
+
+
 def test_jobs_come_in_their_order(tmp_path):
-    jobs = {"a": 1, "b": 2, "c": 3}
-    assert list(shared_out(tmp_path, jobs)) == [1, 2, 3]
+    assert _done(tmp_path, {"a": 1, "b": 2, "c": 3}) == [1, 2, 3]
+
+
+def _others(folder, names):
+    """Holds locks until the test lets them go."""
+    stack = contextlib.ExitStack()
+    for name in names:
+        stack.enter_context(locked(folder / name))
+    return stack
 
 
 def test_what_another_is_at_comes_last(tmp_path):
-    jobs = {"a": 1, "b": 2, "c": 3}
+    other = _others(tmp_path, ["a"])
     done = []
-    with locked(tmp_path / "a"):
-        for job in shared_out(tmp_path, jobs):
-            done.append(job)
-            if len(done) == 2:
-                break
-    assert done == [2, 3]
+
+    def work(job):
+        done.append(job)
+        if job == 3:
+            other.close()
+
+    share_out(tmp_path, {"a": 1, "b": 2, "c": 3}, work)
+    assert done == [2, 3, 1]
+
+
+def test_what_needs_a_stage_that_another_is_at_comes_last(tmp_path):
+    other = _others(tmp_path, ["stage_two"])
+    done = []
+
+    def work(job):
+        if job != 2:
+            with locked(tmp_path / "stage_two", patience=0.0):
+                pass
+        done.append(job)
+        # The other has not finished when nothing else is left.
+        threading.Timer(0.3, other.close).start()
+
+    share_out(tmp_path, {"a": 1, "b": 2, "c": 3}, work)
+    assert done == [2, 1, 3]
 
 
 def _work(folder, log, names):
-    for name in shared_out(folder, names):
+    def work(name):
         if not (folder / f"{name}.done").exists():
             with open(log, "a") as file:
                 file.write(f"{name} {os.getpid()}\n")
             time.sleep(0.2)
             (folder / f"{name}.done").touch()
+
+    share_out(folder, names, work)
 
 
 def test_two_processes_do_each_job_once_and_share_the_work(tmp_path):
@@ -57,8 +92,7 @@ def test_what_a_killed_process_was_at_is_done_by_the_other(tmp_path):
     context = multiprocessing.get_context("fork")
 
     def die():
-        for _ in shared_out(tmp_path, names):
-            os._exit(1)
+        share_out(tmp_path, names, lambda name: os._exit(1))
 
     worker = context.Process(target=die)
     worker.start()
