@@ -78,6 +78,7 @@ def parse_arguments(argv):
 def main(argv):
     arguments = parse_arguments(argv)
     command_line.check_backend()
+    arguments.working_folder = os.getcwd()
     given = vars(arguments)
     overrides = recipe_overrides(arguments)
     recipe = recipe_for(
@@ -92,8 +93,6 @@ def main(argv):
         directory, settings = command_line.open_run(
             _NAME, None, arguments.resume, None
         )
-        # Runs of earlier releases lack the newer settings.
-        settings = {**given, **settings}
         if (directory / "metrics.json").exists():
             return command_line.read_json(directory / "metrics.json")["figures"]
         try:
@@ -140,20 +139,15 @@ def main(argv):
                 "overrides": overrides,
                 "data": task.fingerprint,
                 "language_models": task.language_models_fingerprint,
-                "working_folder": os.getcwd(),
             },
         )
-    elif settings.get("data") != task.fingerprint:
+    elif settings["data"] != task.fingerprint:
         raise command_line.UserError(
             f"`--resume {arguments.resume}`: the data set ({found.dataset}) "
             "is not the one the run was started with: its texts, labels or "
             "words differ. Put the old data back, or start a new run."
         )
-    # Runs of earlier releases do not know theirs.
-    elif settings.get("language_models") not in (
-        None,
-        task.language_models_fingerprint,
-    ):
+    elif settings["language_models"] != task.language_models_fingerprint:
         raise command_line.UserError(
             f"`--resume {arguments.resume}`: the pretrained language model "
             f"({' '.join(found.pretrained)}) is not the one the run was "

@@ -37,6 +37,9 @@ __all__ = [
 # Mistakes of the user, which end in one message and exit status 2. Training
 # that diverges is one too: of its rates, or of its number format.
 USER_ERRORS = (UserError, DataError, DamagedFile, FloatingPointError)
+# Of what a run folder holds. Raised when `--resume` can no longer go on with
+# what the version before has left.
+_RUN_VERSION = 1
 _log = logging.getLogger("trainers")
 
 
@@ -130,14 +133,17 @@ def open_run(command, output, resume, settings):
 
     Raises:
         UserError: If the new folder is not empty, or there is nothing of
-            this command to resume.
+            this command and of this release to resume.
     """
     if resume is not None:
         return pathlib.Path(resume), _settings_of_run(command, resume)
     check_output(output)
     directory = pathlib.Path(output)
     try:
-        write_json(directory / "config.json", {"command": command, **settings})
+        write_json(
+            directory / "config.json",
+            {"command": command, "run_version": _RUN_VERSION, **settings},
+        )
     except OSError as error:
         raise UserError(
             f"`--output {output}` cannot be written: {error}. Choose a folder "
@@ -250,6 +256,11 @@ def _settings_of_run(command, resume):
         raise UserError(
             f"`--resume {resume}`: that folder is not a run of {command}. "
             "Give the folder that the run printed first."
+        )
+    if settings.get("run_version") != _RUN_VERSION:
+        raise UserError(
+            f"`--resume {resume}`: another release of this project began the "
+            "run. Go on with that release, or start a new run."
         )
     return settings
 

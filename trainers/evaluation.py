@@ -54,9 +54,8 @@ class Evaluation:
         digest = _digest(texts)
         if path.exists():
             with np.load(path, allow_pickle=False) as file:
-                # Another release may draw other texts to label. Earlier
-                # ones, which drew none, kept no digest.
-                if str(file.get("digest", digest)) == digest:
+                # Another release may draw other texts to label.
+                if str(file["digest"]) == digest:
                     return file["probabilities"]
         _log.info(
             "%s: reading the %d texts of the %s split",

@@ -34,14 +34,11 @@ def main(argv):
         return _generate(arguments)
     given = vars(arguments)
     if arguments.resume is not None:
-        directory, saved = command_line.open_run(
+        directory, settings = command_line.open_run(
             _NAME, None, arguments.resume, None
         )
         if "max_steps" in given:
-            stable_runs.check_change(
-                directory, {**given, **saved}, given["max_steps"]
-            )
-        settings = {**given, **saved}
+            stable_runs.check_change(directory, settings, given["max_steps"])
     else:
         recipe = recipe_of(given)
         command_line.check_output(arguments.output)
@@ -195,9 +192,8 @@ def _curve(records, tokens_per_step):
             tokens_per_step * record["step"] / 1e6, record["val_perplexity"]
         )
         for record in records
-        # That of bad weights may be larger than any number. Runs begun with
-        # an earlier release do not say the step.
-        if math.isfinite(record["val_perplexity"]) and "step" in record
+        # That of bad weights may be larger than any number.
+        if math.isfinite(record["val_perplexity"])
     )
 
 

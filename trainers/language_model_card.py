@@ -82,11 +82,9 @@ def model_card(settings, recipe, model, corpus, options, tokens, seconds):
 
 def _arguments(settings, recipe):
     """The run's own arguments, with the steps that it was last given."""
-    # Runs of earlier releases do not know theirs.
-    brief = ["--corpus", settings.corpus, "--output", settings.output]
     arguments = [
         word
-        for word in getattr(settings, "arguments", brief)
+        for word in settings.arguments
         # Without a stop before the training one command is enough.
         if not word.startswith("--max-steps=") and word != "--prepare"
     ]

@@ -82,7 +82,7 @@ class RunOptions:
         Raises:
             UserError: If the run was started on another number of devices.
         """
-        # Runs of earlier releases have neither.
+        # A run that has not begun to compute has neither.
         policy = kept.get("policy", self.policy)
         replicas = kept.get("replicas", self.num_replicas)
         if replicas != self.num_replicas:

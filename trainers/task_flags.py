@@ -136,9 +136,8 @@ def with_paths_from_start(settings, given=()):
         settings: Dict of the run's settings; `working_folder` is that folder.
         given: Names of settings that this process was given, and that stay.
     """
-    # Runs of earlier releases lack it.
-    folder = settings.get("working_folder")
-    if folder in (None, os.getcwd()):
+    folder = settings["working_folder"]
+    if folder == os.getcwd():
         return settings
     from ulmfit_tf import data, pretrained
 

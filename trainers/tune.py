@@ -255,8 +255,7 @@ def _search(tuner, experiment, role, server):
     signs = experiment.directory / "workers"
     try:
         if role == "chief":
-            # Runs of earlier releases lack the setting.
-            timeout = experiment.settings.get("worker_timeout", _WORKER_TIMEOUT)
+            timeout = experiment.settings["worker_timeout"]
             return chief.serve(
                 server, tuner.oracle, chief.Watch(signs), timeout
             )

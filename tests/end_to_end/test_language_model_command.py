@@ -313,7 +313,12 @@ def test_a_finished_run_resumed_gives_its_figures(
 def test_other_steps_are_refused_where_rates_have_fallen(
     refusal, schedule, max_steps, expected, tmp_path
 ):
-    config = {"command": "trainers.language_model", "schedule": schedule}
+    config = {
+        "command": "trainers.language_model",
+        "run_version": 1,
+        "pretrained": None,
+        "schedule": schedule,
+    }
     command_line.write_json(tmp_path / "run" / "config.json", config)
     command_line.write_json(tmp_path / "run" / "metrics.json", {"figures": {}})
     before = (tmp_path / "run" / "config.json").read_bytes()

@@ -42,6 +42,13 @@ def folder(tmp_path, monkeypatch):
         "older/config.json": json.dumps(
             {"command": "trainers.classifier", "recipe": {"epochs": 3}}
         ),
+        "shorter/config.json": json.dumps(
+            {
+                "command": "trainers.classifier",
+                "run_version": 1,
+                "recipe": {"epochs": 3},
+            }
+        ),
     }
     for name, content in files.items():
         path = tmp_path / name
@@ -297,8 +304,13 @@ SCRATCH = ("--pretrained", "none")
         ),
         pytest.param(
             ["--resume", "older"],
-            ["its recipe lacks ['activation_l2', ", "Start a new run"],
+            ["another release of this project began", "start a new run"],
             id="resume_of_an_older_release",
+        ),
+        pytest.param(
+            ["--resume", "shorter"],
+            ["its recipe lacks ['activation_l2', ", "Start a new run"],
+            id="resume_with_fewer_settings",
         ),
         pytest.param(
             ["--resume", "no_run", "--epochs", "9"],

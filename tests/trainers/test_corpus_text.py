@@ -170,9 +170,6 @@ def test_a_resumed_run_refuses_another_text(change, tmp_path):
     if change == "file_more":
         changed.unlink()
         prepare(folder / "*.txt", tmp_path / "run")
-    # Runs of earlier releases do not know what their text was.
-    (tmp_path / "run" / "corpus.json").unlink()
-    prepare(folder / "*.txt", tmp_path / "run")
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.4, 0.3, 0.15, 0.1])

@@ -68,10 +68,3 @@ def test_each_classifier_of_a_run_has_its_own_answers(tmp_path):
     # As many other texts as were kept.
     evaluation.probabilities("test", TEXTS[::-1])
     assert asked == [("forward", 3), ("backward", 3), ("forward", 3)]
-    # What an earlier release kept.
-    np.savez(
-        tmp_path / "forward" / "first_test_probabilities.npz",
-        probabilities=[[1.0, 0.0]] * 3,
-    )
-    assert evaluation.probabilities("test", TEXTS).tolist() == [[1.0, 0.0]] * 3
-    assert len(asked) == 3

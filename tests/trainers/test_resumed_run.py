@@ -44,15 +44,17 @@ def test_it_finds_its_files_from_another_folder(began, tmp_path, monkeypatch):
     assert settings.pretrained == ["wide"]
 
 
-def test_a_run_of_an_earlier_release_goes_on_where_it_began(began):
+@pytest.mark.parametrize("version", [None, 0, 99])
+def test_a_run_of_another_release_is_not_gone_on_with(began, version):
     settings = command_line.read_json("run/config.json")
-    newer = ("working_folder", "language_models", "pseudo_labels", "overrides")
-    for name in newer:
-        del settings[name]
+    del settings["run_version"]
+    if version is not None:
+        settings["run_version"] = version
     command_line.write_json("run/config.json", settings)
-    classifier.main(["--resume", "run"])
-    assert len(began) == 2
-    assert began[1][2].pseudo_labels == 0
+    with pytest.raises(UserError, match="another release of this project"):
+        classifier.main(["--resume", "run"])
+    assert len(began) == 1
+    assert command_line.read_json("run/config.json") == settings
 
 
 def test_another_pretrained_model_in_its_place_is_told(wide, began, tmp_path):

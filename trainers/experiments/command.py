@@ -156,7 +156,7 @@ class Experiment:
     @property
     def scratch_recipe(self):
         """Str, the file of what starts from scratch, or `None`."""
-        # Runs of earlier releases lack it.
+        # A search over the method alone has none.
         return self.settings.get("scratch_recipe")
 
     @property
@@ -196,9 +196,6 @@ class Experiment:
     def check(self, **facts):
         """Raises `UserError` if a fact is not what it was at the start."""
         for name, value in facts.items():
-            # Runs of earlier releases do not know all.
-            if name not in self.settings:
-                continue
             if self.settings[name] != json.loads(json.dumps(value)):
                 raise command_line.UserError(
                     f"`{self.directory}`: the {name} is not what the run was "
@@ -275,8 +272,7 @@ class Experiment:
     def _given(self, from_scratch):
         if not from_scratch:
             return self.overrides
-        # Runs of earlier releases lack it.
-        return self.settings.get("scratch_overrides", {})
+        return self.settings["scratch_overrides"]
 
     def task(self, seed, direction="forward", from_scratch=False):
         """Returns a seed's `Task` and the recipe that suits it.
@@ -337,7 +333,7 @@ def _together(stored, own):
     """
     together = {"seeds": max(stored["seeds"], own["seeds"])}
     for name in ("rows", "scratch_sizes"):
-        # Learning curves have no rows, and runs of earlier releases no sizes.
+        # Learning curves have no rows, ablations no sizes.
         lists = [each.get(name) for each in (stored, own)]
         values = [value for each in lists if each for value in each.split(",")]
         if values:

@@ -67,7 +67,7 @@ def scratch_note(experiment):
             f"({sizes.num_layers} layers, {sizes.hidden_units} hidden and "
             f"{sizes.embedding_units} embedding units)"
         )
-    own = experiment.settings.get("scratch_overrides", {})
+    own = experiment.settings["scratch_overrides"]
     given = ", ".join(f"{name} {value}" for name, value in own.items())
     return (
         f"What starts without a pretrained model has {described}, and a recipe "

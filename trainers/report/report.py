@@ -236,8 +236,8 @@ def _flat(settings):
     recipe = settings["recipe"]
     # Fingerprints, a folder of the author's, and what the recipe has as well.
     unread = {
-        *("data", "language_models", "working_folder"),
-        *("overrides", "second_recipe"),
+        *("command", "run_version", "data", "language_models"),
+        *("working_folder", "overrides", "second_recipe"),
     }
     left_out = {"recipe", *recipe, *unread}
     if settings.get("bidirectional"):

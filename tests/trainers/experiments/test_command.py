@@ -222,9 +222,9 @@ def test_a_run_finds_its_files_from_another_folder(
     assert worker.pretrained == [str(tmp_path / "wide")]
 
 
-def test_what_a_run_started_with_is_checked_if_it_is_known(tmp_path):
+def test_what_a_run_started_with_is_checked(tmp_path):
     experiment = _experiment(tmp_path)
-    experiment.settings["data"] = "a"
+    experiment.settings.update(data="a", language_models="b")
     experiment.check(data="a", language_models="b")
     experiment.settings["language_models"] = "c"
     with pytest.raises(UserError, match="pretrained model has changed"):
