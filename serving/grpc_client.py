@@ -22,6 +22,8 @@ from serving.stubs import predict_pb2, prediction_service_pb2_grpc
 _FLOAT, _STRING = 1, 7
 _FIRST_BACK_OFF_SECONDS = 0.1
 _LONGEST_BACK_OFF_SECONDS = 5.0
+# An attempt that is given less may end before the server is heard of.
+_SHORT_SECONDS = 0.5
 # Of gRPC's own attempts to connect, between which every request fails. Its
 # default of two minutes would outlast a request's time.
 _FIRST_RECONNECT_MS = 100
@@ -185,6 +187,7 @@ class Client:
     def _send(self, request, sending):
         deadline = time.monotonic() + self._timeout_seconds
         back_off = _FIRST_BACK_OFF_SECONDS
+        unavailable = None
         for attempt in itertools.count():
             remaining = deadline - time.monotonic()
             try:
@@ -193,6 +196,13 @@ class Client:
                 ) as call:
                     return call.result()
             except grpc.RpcError as error:
+                if (
+                    unavailable is not None
+                    and remaining < _SHORT_SECONDS
+                    and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+                ):
+                    # It had hardly time to find out the same.
+                    raise unavailable from error
                 remaining = deadline - time.monotonic()
                 if (
                     error.code() != grpc.StatusCode.UNAVAILABLE
@@ -201,6 +211,7 @@ class Client:
                     or remaining <= _FIRST_BACK_OFF_SECONDS
                 ):
                     raise
+                unavailable = error
                 self._tell_once(error, remaining)
             # Jitter keeps clients from coming back all at once. Half of what
             # is left of the time is for the answer.

@@ -22,6 +22,7 @@ __all__ = [
     "add_run_flags",
     "check_backend",
     "check_output",
+    "check_run_version",
     "check_seed",
     "discard_run",
     "load_language_model",
@@ -257,12 +258,22 @@ def _settings_of_run(command, resume):
             f"`--resume {resume}`: that folder is not a run of {command}. "
             "Give the folder that the run printed first."
         )
+    check_run_version(f"--resume {resume}", settings)
+    return settings
+
+
+def check_run_version(named, settings):
+    """Raises `UserError` if another release of the project began a run.
+
+    Args:
+        named: Str, the run folder as the user named it.
+        settings: Dict, what its `config.json` holds.
+    """
     if settings.get("run_version") != _RUN_VERSION:
         raise UserError(
-            f"`--resume {resume}`: another release of this project began the "
-            "run. Go on with that release, or start a new run."
+            f"`{named}`: another release of this project began the run. Go on "
+            "with that release, or start a new run."
         )
-    return settings
 
 
 def refuse_other_flags(parser, argv, allowed=()):

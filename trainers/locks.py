@@ -54,6 +54,21 @@ def locked(path, patience=float("inf")):
         yield
 
 
+def is_held(path):
+    """Returns whether another process holds a lock."""
+    try:
+        with locked(path, patience=0.0):
+            return False
+    except Held:
+        return True
+
+
+def wait_for_any(paths):
+    """Waits until at least one of several locks is free."""
+    while all(is_held(path) for path in paths):
+        time.sleep(_POLL_SECONDS)
+
+
 @contextlib.contextmanager
 def run_locked(directory):
     """Lets one process at a time work on a run.

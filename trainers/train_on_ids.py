@@ -66,6 +66,7 @@ def main(argv):
         settings = types.SimpleNamespace(**command_line.read_json(config))
     except (TypeError, ValueError) as error:
         raise DamagedFile(config, error) from error
+    command_line.check_run_version(directory, vars(settings))
     with run_locked(directory), RunClock(directory) as clock:
         records = _train(settings, directory)
     return {

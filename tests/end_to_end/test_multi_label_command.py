@@ -49,6 +49,7 @@ def figures(table, tmp_path_factory):
             *("--pretrained", "none", "--preset", "tiny"),
             *("--language-model-epochs", "1", "--epochs", "10"),
             *("--learning-rate", "0.02", "--batch-size", "16"),
+            *("--precision", "float32"),
             # So little text needs none.
             *("--dropout", "0", "--label-smoothing", "0"),
             *("--language-model-batch-size", "4"),

@@ -323,6 +323,14 @@ def test_settings_that_were_cut_short_are_named(tmp_path):
         train_on_ids.main([str(tmp_path)])
 
 
+def test_a_run_of_another_release_is_not_trained(prepared):
+    config = prepared / "config.json"
+    settings = json.loads(config.read_text())
+    config.write_text(json.dumps({**settings, "run_version": 0}))
+    with pytest.raises(UserError, match="another release of this project"):
+        train_on_ids.main([str(prepared)])
+
+
 def test_preparing_looks_for_no_rate(capsys):
     with pytest.raises(SystemExit) as stopped:
         language_model.main(

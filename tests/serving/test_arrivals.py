@@ -123,6 +123,13 @@ def test_silent_calls_do_not_hold_up_the_end(served):
         assert time.monotonic() - started < 5
 
 
+def _wait_for(condition):
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
 class _Context:
     """A call whose message is there when it is told so."""
 
@@ -152,7 +159,8 @@ def test_the_longest_wait_ends_when_there_are_too_many():
 
         threads.append(threading.Thread(target=receive))
         threads[-1].start()
-        time.sleep(0.1)
+        _wait_for(lambda context=context: context in waiting._waiting)
+    _wait_for(lambda: any(each.is_cancelled for each in contexts))
     assert [each.is_cancelled for each in contexts] == [True, False, False]
     for context in contexts:
         context.changed.set()

@@ -312,6 +312,19 @@ def test_a_request_is_sent_again_until_its_time_is_up(scripted):
     assert len(scripted.requests) < 15
 
 
+def test_a_last_attempt_cut_short_does_not_hide_what_was_wrong(scripted):
+    scripted.failures = [grpc.StatusCode.UNAVAILABLE]
+    # The second attempt has a quarter of a second, and is given no answer.
+    scripted.delay = 0.35
+    with (
+        Client(scripted.target, "m", timeout_seconds=0.6) as client,
+        pytest.raises(grpc.RpcError) as raised,
+    ):
+        client.predict(["a"])
+    assert len(scripted.requests) == 2
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
 def test_a_queue_in_the_end_is_not_left_out(client, scripted):
     """Fifty arrive in a second, and three are answered in that time."""
     scripted.delay = 0.4

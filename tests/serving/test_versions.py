@@ -317,7 +317,8 @@ def test_polling_may_be_done_once_or_never(base_path, seconds, expected):
     manager = make_manager(base_path)
     threads = threading.active_count()
     manager.start(seconds)
-    assert threading.active_count() == threads
+    # Those of other tests may end meanwhile.
+    assert threading.active_count() <= threads
     assert manager.is_ready() == expected
     manager.stop()
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from trainers.command_line import UserError
-from trainers.locks import locked, run_locked
+from trainers.locks import is_held, locked, run_locked, wait_for_any
 
 
 def hold(path, ready, seconds):
@@ -58,6 +58,15 @@ def test_a_lock_ends_with_its_process(holder, tmp_path):
     process.kill()
     with locked(tmp_path / "lock", patience=5.0):
         pass
+
+
+def test_the_first_lock_that_is_free_ends_a_wait_for_several(holder, tmp_path):
+    paths = [tmp_path / name for name in ("long", "short")]
+    holder("long", 60)
+    holder("short", 0.5)
+    assert [is_held(path) for path in paths] == [True, True]
+    wait_for_any(paths)
+    assert [is_held(path) for path in paths] == [True, False]
 
 
 def test_a_run_has_one_process(holder, tmp_path):

@@ -274,6 +274,7 @@ def test_no_graph_of_a_training_outlives_it(tmp_path):
             [GradualUnfreezing(groups, stages)],
         )
 
+    keras.backend.clear_session()
     before = live_graphs()
     for name in ("one", "other"):
         train(name)

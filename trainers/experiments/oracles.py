@@ -39,8 +39,7 @@ class _Resumable:
         self.trials = {
             trial_id: self.trials[trial_id] for trial_id in self.start_order
         }
-        # A trial that failed runs again: it ended for another reason than
-        # that it diverged, or in a release that took this for a failure.
+        # A trial that failed runs again: one that diverged counts as completed.
         completed = {
             trial_id
             for trial_id, trial in self.trials.items()

@@ -3,7 +3,7 @@
 import logging
 import pathlib
 
-from trainers.locks import Held, locked
+from trainers.locks import Held, is_held, locked, wait_for_any
 
 _log = logging.getLogger("trainers")
 
@@ -21,20 +21,25 @@ def share_out(directory, jobs, work):
             several jobs need, the job is done later.
     """
     directory = pathlib.Path(directory)
-    waiting, done = list(jobs), 0
-    while waiting:
-        held = {}
-        for name in waiting:
+    # By job, the lock that it waits for.
+    left, done = dict.fromkeys(jobs), 0
+    while left:
+        ended = []
+        for name, path in left.items():
+            if path is not None and is_held(path):
+                continue
             try:
                 with locked(directory / name, patience=0.0):
                     _log.info("%d of %d: %s", done + 1, len(jobs), name)
                     work(jobs[name])
-                    done += 1
             except Held as error:
-                _log.info("%s: another process is at it; later", name)
-                held[name] = error.path
-        if len(held) == len(waiting):
-            # Nothing is left but what others are at.
-            with locked(next(iter(held.values()))):
-                pass
-        waiting = list(held)
+                _log.info("%s: later, another process is at it", name)
+                left[name] = error.path
+            else:
+                ended.append(name)
+                done += 1
+        for name in ended:
+            del left[name]
+        if left and not ended:
+            _log.info("waiting for other processes: %s", ", ".join(left))
+            wait_for_any(left.values())

@@ -180,9 +180,7 @@ def _set_those_given(set_weights):
     return set_some
 
 
-def test_a_failed_trial_of_an_earlier_release_runs_again(
-    flags, tmp_path, fast_stages
-):
+def test_a_trial_that_failed_runs_again(flags, tmp_path, fast_stages):
     fast_stages()
     tune.main([*flags, "--seeds", "1"])
     run_dir = tmp_path / "run"

@@ -1,9 +1,9 @@
 import contextlib
 import multiprocessing
 import os
-import threading
 import time
 
+from trainers.experiments import sharing
 from trainers.experiments.sharing import share_out
 from trainers.locks import locked
 
@@ -39,20 +39,28 @@ def test_what_another_is_at_comes_last(tmp_path):
     assert done == [2, 3, 1]
 
 
-def test_what_needs_a_stage_that_another_is_at_comes_last(tmp_path):
-    other = _others(tmp_path, ["stage_two"])
-    done = []
+def test_what_needs_a_stage_that_another_is_at_comes_last(
+    tmp_path, monkeypatch
+):
+    stages = {1: "a", 3: "b", 4: "a"}
+    others = {name: _others(tmp_path, [name]) for name in "ab"}
+    done, waited = [], []
 
     def work(job):
-        if job != 2:
-            with locked(tmp_path / "stage_two", patience=0.0):
+        if job in stages:
+            with locked(tmp_path / stages[job], patience=0.0):
                 pass
         done.append(job)
-        # The other has not finished when nothing else is left.
-        threading.Timer(0.3, other.close).start()
 
-    share_out(tmp_path, {"a": 1, "b": 2, "c": 3}, work)
-    assert done == [2, 1, 3]
+    def wait(paths):
+        waited.append([path.name for path in paths])
+        # The one that was met first takes longer.
+        others["b" if len(waited) == 1 else "a"].close()
+
+    monkeypatch.setattr(sharing, "wait_for_any", wait)
+    sharing.share_out(tmp_path, {f"job_{n}": n for n in range(1, 5)}, work)
+    assert done == [2, 3, 1, 4]
+    assert waited == [["a", "b", "a"], ["a", "a"]]
 
 
 def _work(folder, log, names):
