@@ -5,7 +5,6 @@ python -m trainers.ablation --dataset trec6 --seeds 3
 
 import dataclasses
 import difflib
-import logging
 
 import numpy as np
 
@@ -27,7 +26,6 @@ from trainers.experiments.paper_rows import ROWS
 
 _NAME = "trainers.ablation"
 _EXTENDABLE = ("--seeds", "--rows")
-_log = logging.getLogger("trainers")
 _NOTES = (
     "Validation errors in %, on {:,} of the labelled texts that each seed "
     "splits off anew. The paper's figures are those of Howard & Ruder (2018), "

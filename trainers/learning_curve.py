@@ -6,7 +6,6 @@ How many texts each cell is measured on is `--validation-fraction` of them.
 """
 
 import dataclasses
-import logging
 
 from trainers import command_line
 from trainers.command_line import UserError
@@ -23,7 +22,6 @@ from trainers.experiments.notes import (
 
 _NAME = "trainers.learning_curve"
 _EXTENDABLE = ("--seeds", "--scratch-sizes")
-_log = logging.getLogger("trainers")
 
 _FROM_SCRATCH, _LINEAR = "from-scratch", "linear"
 METHODS = {
